@@ -1,0 +1,1 @@
+//! Headworks processor.

@@ -1,0 +1,3 @@
+//! To be written.
+#[derive(Debug)]
+pub struct Rules;

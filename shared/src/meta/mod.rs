@@ -1,0 +1,419 @@
+//! Metadata: the ledger that knows every upload's end, the objects, what each scope uses, the outbox of events, and the dead letters.
+//!
+//! One backend implements all of these traits over one database, so that a batch is one transaction: ledger, objects, usage and
+//! outbox change together or not at all.
+
+pub mod conformance;
+pub mod sqlite;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::model::{
+    Envelope, Event, EventId, EventType, Job, Object, ObjectPath, Scope, Seal, State, Timestamp, UploadId,
+};
+
+/// Everything that a process may want of the metadata.
+pub trait Store: Ledger + Catalog + Outbox + DeadLetters + Audit {}
+impl<T: Ledger + Catalog + Outbox + DeadLetters + Audit> Store for T {}
+
+/// The write side: what became of every upload.
+#[async_trait]
+pub trait Ledger: Send + Sync + fmt::Debug {
+    /// Writes a batch in one transaction. An upload that the ledger knows changes nothing, whatever the record says; so a batch may
+    /// be repeated. For the others: the ledger's row, the object with its path's next version, the scope's usage and the event are
+    /// written together. The verdicts come in the batch's order.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when one of the records cannot be stored: then none is; the caller bisects.
+    async fn persist(&self, batch: &[Record], at: Timestamp) -> Result<Vec<Verdict>, Error>;
+
+    /// Deletes an object: ledger, usage and event in one transaction; the bytes are the caller's to remove, then
+    /// [`Ledger::purged`]. An upload that the ledger does not know yet (its job is still queued) gets its tombstone now, and its
+    /// job will find it. Deleting again is no error.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn delete(
+        &self,
+        scope: &Scope,
+        id: UploadId,
+        envelope: Option<&Envelope>,
+        at: Timestamp,
+    ) -> Result<Deleted, Error>;
+
+    /// The bytes of these failed or deleted uploads are gone.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn purged(&self, ids: &[UploadId]) -> Result<(), Error>;
+
+    /// Failed and deleted uploads whose bytes may still be there, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn unpurged(&self, limit: usize) -> Result<Vec<(Scope, UploadId)>, Error>;
+
+    /// What the ledger knows of each upload, in the order asked; `None` for one that it does not know.
+    ///
+    /// # Errors
+    /// When the database cannot be reached: then nothing is known, and not "no row".
+    async fn states(&self, ids: &[UploadId]) -> Result<Vec<Option<State>>, Error>;
+
+    /// Forgets ledger rows of purged uploads and events that were delivered, from before `before`; says how many rows went.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn prune(&self, before: Timestamp) -> Result<u64, Error>;
+}
+
+/// One upload's end, to be written.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Record {
+    /// Which upload.
+    pub id: UploadId,
+    /// What the client said.
+    pub envelope: Envelope,
+    /// What the bytes were.
+    pub seal: Seal,
+    /// `None`: it is stored. Otherwise it failed, with this code (one of `docs/error-codes.md`).
+    pub failure: Option<&'static str>,
+}
+
+/// What a record led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The object is there, with this version of its path.
+    Stored {
+        /// Counts the objects of a path from 1.
+        version: u64,
+    },
+    /// It was recorded as failed, as the record said, or because its path was taken though it had to be free (`exists`).
+    Failed {
+        /// A code of `docs/error-codes.md`.
+        reason: &'static str,
+    },
+    /// The ledger knew it already; nothing changed.
+    Known(State),
+}
+
+/// What a deletion led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deleted {
+    /// It is deleted now.
+    Now,
+    /// It was deleted (or had failed) before.
+    Before,
+    /// There is no such upload in this scope.
+    Unknown,
+}
+
+/// The read side.
+#[async_trait]
+pub trait Catalog: Send + Sync + fmt::Debug {
+    /// The end of an upload in `scope`; `None` while it has none.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn find(&self, scope: &Scope, id: UploadId) -> Result<Option<Found>, Error>;
+
+    /// The newest version at a path that is not deleted.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn at_path(&self, scope: &Scope, path: &ObjectPath) -> Result<Option<Object>, Error>;
+
+    /// The newest versions in `scope` whose path begins with `prefix`, in the order of paths (bytewise), from behind `after`, at
+    /// most `limit`. Deleted objects are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn list(
+        &self,
+        scope: &Scope,
+        prefix: &str,
+        after: Option<&ObjectPath>,
+        limit: usize,
+    ) -> Result<Vec<Object>, Error>;
+
+    /// All versions of a path that are not deleted, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn versions(&self, scope: &Scope, path: &ObjectPath, limit: usize) -> Result<Vec<Object>, Error>;
+
+    /// What a scope uses.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn usage(&self, scope: &Scope) -> Result<Usage, Error>;
+}
+
+/// An upload that has come to an end.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Found {
+    /// It is an object.
+    Stored(Object),
+    /// It failed.
+    Failed {
+        /// A code of `docs/error-codes.md`.
+        reason: String,
+    },
+    /// It was deleted.
+    Deleted,
+}
+
+/// What a scope uses.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Usage {
+    /// All versions that are not deleted.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Events on their way to their receivers.
+#[async_trait]
+pub trait Outbox: Send + Sync + fmt::Debug {
+    /// Makes deliveries of up to `limit` events that have none yet, one for each receiver that wants the event's type, and says how
+    /// many events it took. An event that nobody wants is done with.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn relay(&self, receivers: &[Receiver], limit: usize, at: Timestamp) -> Result<usize, Error>;
+
+    /// Takes up to `limit` deliveries to `receiver` that are due, and sets their next try to `at + lease`, so that a crash only delays them.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn due(
+        &self,
+        receiver: &str,
+        limit: usize,
+        at: Timestamp,
+        lease: Duration,
+    ) -> Result<Vec<Delivery>, Error>;
+
+    /// Writes what came of a try into the delivery, and a line into the delivery log.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn settle(&self, attempts: &[Attempt]) -> Result<(), Error>;
+
+    /// Disables a receiver (it answered 410), or enables it again; its deliveries wait meanwhile.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn set_disabled(&self, receiver: &str, disabled: bool, at: Timestamp) -> Result<(), Error>;
+
+    /// The receivers that are disabled.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn disabled(&self) -> Result<Vec<String>, Error>;
+
+    /// How many deliveries and unrelayed events wait, and since when the oldest.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn backlog(&self) -> Result<Backlog, Error>;
+
+    /// The delivery log, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn log(&self, limit: usize) -> Result<Vec<LogEntry>, Error>;
+}
+
+/// Who wants to know what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Receiver {
+    /// Its URL, which also names it.
+    pub url: String,
+    /// The events it wants; all of them when empty.
+    pub events: Vec<EventType>,
+}
+
+/// One event for one receiver.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Delivery {
+    /// The event's id, the same at every try.
+    pub event: EventId,
+    /// To whom.
+    pub receiver: String,
+    /// The body: a CloudEvent in JSON.
+    pub payload: String,
+    /// When the event happened.
+    pub time: Timestamp,
+    /// How many tries there were before.
+    pub tries: u32,
+}
+
+/// A try to deliver, and what is to come of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Attempt {
+    /// Of which event.
+    pub event: EventId,
+    /// To whom.
+    pub receiver: String,
+    /// When.
+    pub at: Timestamp,
+    /// The status that was answered, if any.
+    pub status: Option<u16>,
+    /// What went wrong, in a few words.
+    pub error: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+    /// What is next.
+    pub next: Next,
+}
+
+/// What is next for a delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Nothing: it was delivered.
+    Delivered,
+    /// Another try, not before.
+    Retry(Timestamp),
+    /// Nothing: it was given up.
+    GivenUp,
+}
+
+/// What waits in the outbox.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Backlog {
+    /// Events without deliveries yet, and deliveries not ended.
+    pub pending: u64,
+    /// When the oldest of them happened.
+    pub oldest: Option<Timestamp>,
+}
+
+/// A line of the delivery log.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LogEntry {
+    /// The try.
+    pub attempt: Attempt,
+    /// Which try it was, from 1.
+    pub number: u32,
+}
+
+/// Jobs that came to a bad end and wait for a person.
+#[async_trait]
+pub trait DeadLetters: Send + Sync + fmt::Debug {
+    /// Keeps a dead job; burying it again replaces the letter.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn bury(&self, letter: &DeadLetter) -> Result<(), Error>;
+
+    /// The dead letters, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn dead(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn dead_letter(&self, id: UploadId) -> Result<Option<DeadLetter>, Error>;
+
+    /// Removes a dead letter, because its job was queued again or discarded; says whether there was one.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn discard(&self, id: UploadId) -> Result<bool, Error>;
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn dead_count(&self) -> Result<u64, Error>;
+}
+
+/// A job that came to a bad end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeadLetter {
+    /// The job.
+    pub job: Job,
+    /// Why, with all causes.
+    pub error: String,
+    /// When it was given up.
+    pub at: Timestamp,
+}
+
+/// Questions of `headworks audit`.
+#[async_trait]
+pub trait Audit: Send + Sync + fmt::Debug {
+    /// The ledger in the order of ids, from behind `after`, at most `limit` rows.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn ledger_page(&self, after: Option<UploadId>, limit: usize) -> Result<Vec<LedgerRow>, Error>;
+
+    /// Compares what is derived with what it is derived from, within one snapshot; a line for each contradiction: usage that does not
+    /// add up, an object without its ledger row or a stored row without its object, an event missing or there twice, versions of a
+    /// path with gaps at the end or doubles.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn contradictions(&self) -> Result<Vec<String>, Error>;
+
+    /// All events of an upload, for tests and for `audit`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn events_of(&self, id: UploadId) -> Result<Vec<(EventId, EventType)>, Error>;
+}
+
+/// A row of the ledger.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LedgerRow {
+    /// Which upload.
+    pub id: UploadId,
+    /// Whose.
+    pub scope: Scope,
+    /// Its end.
+    pub state: State,
+    /// Whether a failed or deleted upload's bytes are known to be gone.
+    pub purged: bool,
+    /// In bytes; 0 unless stored.
+    pub size: u64,
+}
+
+/// The event that goes with a record's verdict; made here, so that all backends tell the same.
+pub fn event(record: &Record, verdict: Verdict, at: Timestamp) -> Option<Event> {
+    let seal = &record.seal;
+    let (kind, details) = match verdict {
+        Verdict::Stored { version } => (
+            EventType::Stored,
+            serde_json::json!({ "version": version, "size": seal.size, "content_type": record.envelope.media_type(seal),
+                "sniffed_type": seal.sniffed_type, "digest": seal.digests }),
+        ),
+        Verdict::Failed { reason } => {
+            (EventType::Failed, serde_json::json!({ "size": seal.size, "reason": reason }))
+        }
+        Verdict::Known(_) => return None,
+    };
+    Some(Event {
+        kind,
+        upload: record.id,
+        scope: record.envelope.scope.clone(),
+        path: record.envelope.path.clone(),
+        time: at,
+        trace: record.envelope.trace,
+        details,
+    })
+}
+
+/// The database did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// A record of the batch cannot be stored, now or later.
+    #[error("store a record")]
+    Rejected(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The database cannot be reached, or failed; later it may work.
+    #[error("reach the metadata store")]
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}

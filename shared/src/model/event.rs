@@ -1,0 +1,124 @@
+//! What happened to an object, as receivers are told: CloudEvents 1.0 in its JSON form.
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{EventId, ObjectPath, Scope, Timestamp, TraceContext, UploadId};
+
+/// What can happen to an object.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum EventType {
+    /// Its metadata is there.
+    #[serde(rename = "object.stored")]
+    Stored,
+    /// Its job came to a bad end.
+    #[serde(rename = "object.failed")]
+    Failed,
+    /// Somebody deleted it.
+    #[serde(rename = "object.deleted")]
+    Deleted,
+}
+
+impl EventType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Stored, Self::Failed, Self::Deleted];
+
+    /// The CloudEvents `type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "object.stored",
+            Self::Failed => "object.failed",
+            Self::Deleted => "object.deleted",
+        }
+    }
+}
+
+impl FromStr for EventType {
+    type Err = EventTypeError;
+
+    fn from_str(text: &str) -> Result<Self, EventTypeError> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(EventTypeError)
+    }
+}
+
+/// No event has this type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an event is one of object.stored, object.failed, object.deleted")]
+pub struct EventTypeError;
+
+/// Something that happened to an object. Its id is derived from the object and the type, so it can be told again but never twice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventType,
+    /// To which object.
+    pub upload: UploadId,
+    /// Whose it is.
+    pub scope: Scope,
+    /// What the client calls it.
+    pub path: ObjectPath,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The trace of the upload.
+    pub trace: Option<TraceContext>,
+    /// More about it: size, version and digests, or the reason of a failure.
+    pub details: Value,
+}
+
+impl Event {
+    /// The event's id, the same each time it is told.
+    pub fn id(&self) -> EventId {
+        EventId::of(self.upload, self.kind)
+    }
+
+    /// The event as receivers get it.
+    pub fn to_cloud_event(&self) -> Value {
+        let mut data = json!({ "id": self.upload, "path": self.path });
+        if let (Some(data), Value::Object(details)) = (data.as_object_mut(), &self.details) {
+            data.extend(details.clone());
+        }
+        let mut event = json!({
+            "specversion": "1.0",
+            "id": self.id(),
+            "source": format!("/headworks/{}", self.scope),
+            "type": self.kind,
+            "subject": self.upload,
+            "time": self.time,
+            "datacontenttype": "application/json",
+            "data": data,
+        });
+        if let (Some(event), Some(trace)) = (event.as_object_mut(), self.trace) {
+            event.insert("traceparent".to_owned(), json!(trace));
+        }
+        event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_told_as_a_cloud_event() {
+        let event = Event {
+            kind: EventType::Stored,
+            upload: "0198f3c2-7b1e-7c33-9d51-2f6c1f0c6a10".parse().unwrap(),
+            scope: Scope::new("acme", "web").unwrap(),
+            path: "a.jpg".parse().unwrap(),
+            time: Timestamp::from_unix_ms(1_795_237_920_000),
+            trace: None,
+            details: json!({ "size": 3 }),
+        };
+        let told = event.to_cloud_event();
+        assert_eq!(told["type"], "object.stored");
+        assert_eq!(told["source"], "/headworks/acme/web");
+        assert_eq!(told["time"], "2026-11-21T05:12:00Z");
+        assert_eq!(
+            told["data"],
+            json!({ "id": "0198f3c2-7b1e-7c33-9d51-2f6c1f0c6a10", "path": "a.jpg", "size": 3 })
+        );
+    }
+}
