@@ -119,7 +119,7 @@ mod tests {
         let scope = Scope::new("acme", "web").unwrap();
         let id: UploadId = "0198f3c2-7b1e-7c33-9d51-2f6c1f0c6a13".parse().unwrap();
         let key = Key::object(&scope, id);
-        assert_eq!(key.as_str(), "o/3/20250829/03/acme/web/0198f3c2-7b1e-7c33-9d51-2f6c1f0c6a13");
+        assert_eq!(key.as_str(), "o/3/20250829/02/acme/web/0198f3c2-7b1e-7c33-9d51-2f6c1f0c6a13");
         assert_eq!(key.upload(), Some((scope, id)));
         assert_eq!(Key::parse(key.as_str()), Ok(key.clone()));
         assert!(Prefix::objects_of_hour(id.time()).any(|prefix| key.as_str().starts_with(prefix.as_str())));
@@ -130,7 +130,7 @@ mod tests {
         for stranger in [
             "",
             "o/",
-            "o/3/20250829/03/acme/web/readme.txt",
+            "o/3/20250829/02/acme/web/readme.txt",
             "o/4/20250829/03/acme/web/0198f3c2-7b1e-7c33-9d51-2f6c1f0c6a13",
             "k/x",
             "../k",
