@@ -3,7 +3,9 @@
 mod code;
 mod problem;
 mod reply;
+mod scope;
 
 pub use code::Code;
 pub use problem::Problem;
 pub use reply::{Body, Reply, json};
+pub use scope::scope;
