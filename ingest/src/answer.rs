@@ -48,7 +48,9 @@ fn with_receipt(mut reply: Reply, receipt: &Receipt) -> Reply {
 pub(crate) fn put_problem(failed: &PutError) -> (Outcome, Problem) {
     match failed {
         PutError::Body(error) => (body_outcome(error), body_problem(error)),
-        PutError::Full => (Outcome::Failed, Problem::new(Code::DiskFull).refused("disk", Duration::from_secs(60)).close()),
+        PutError::Full => {
+            (Outcome::Failed, Problem::new(Code::DiskFull).refused("disk", Duration::from_secs(60)).close())
+        }
         // Only a repeat can meet its own object; that case is answered before.
         PutError::Exists => (Outcome::Failed, Problem::new(Code::Internal).close()),
         PutError::Unavailable { .. } => {

@@ -68,8 +68,12 @@ impl Ingest {
     ) -> (&'static str, Result<Reply, Problem>) {
         let (head, body) = request.into_parts();
         match Route::of(&head.method, head.uri.path()) {
-            Ok(Route::PutFile(path)) => ("put_file", upload::simple::put(&self.0, context, path, &head, body, wire).await),
-            Ok(Route::PostFiles) => ("post_files", upload::form::post(&self.0, context, &head, body, wire).await),
+            Ok(Route::PutFile(path)) => {
+                ("put_file", upload::simple::put(&self.0, context, path, &head, body, wire).await)
+            }
+            Ok(Route::PostFiles) => {
+                ("post_files", upload::form::post(&self.0, context, &head, body, wire).await)
+            }
             Err(problem) => ("none", Err(problem.close())),
         }
     }

@@ -39,8 +39,15 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 7] =
-        [Self::Accepted, Self::Deferred, Self::Repeated, Self::Rejected, Self::Refused, Self::Broken, Self::Failed];
+    const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Deferred,
+        Self::Repeated,
+        Self::Rejected,
+        Self::Refused,
+        Self::Broken,
+        Self::Failed,
+    ];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -126,8 +133,12 @@ impl Metrics {
     }
 
     pub(crate) fn show_depth(&self, depth: &Depth) {
-        let states =
-            [("ready", depth.ready), ("in_flight", depth.in_flight), ("delayed", depth.delayed), ("credited", depth.credited)];
+        let states = [
+            ("ready", depth.ready),
+            ("in_flight", depth.in_flight),
+            ("delayed", depth.delayed),
+            ("credited", depth.credited),
+        ];
         for (state, counts) in states {
             for priority in Priority::ALL {
                 let jobs = i64::try_from(counts[priority.index()]).unwrap_or(i64::MAX);

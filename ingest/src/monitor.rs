@@ -56,7 +56,8 @@ async fn look_at_disk(app: &App) {
             let Some(free) = health.free_ratio else { return };
             app.metrics.disk_free_ratio.set(free);
             let disk = &app.settings.disk;
-            let mark = Mark { shut_at: 1.0 - disk.shut_below.ratio(), open_at: 1.0 - disk.open_above.ratio() };
+            let mark =
+                Mark { shut_at: 1.0 - disk.shut_below.ratio(), open_at: 1.0 - disk.open_above.ratio() };
             app.admission.gate.measure(Sample { reason: Reason::Disk, ratio: 1.0 - free }, mark);
         }
         Ok(Err(error)) => warn!(error = %Report(&error), "storage not looked at"),

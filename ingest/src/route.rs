@@ -27,7 +27,8 @@ impl Route {
             (Some(rest), _) if !rest.starts_with('/') => Err(Code::NotFound.into()),
             (Some(rest), &Method::PUT) => {
                 let encoded = rest.strip_prefix('/').unwrap_or_default();
-                let path = ObjectPath::from_encoded(encoded).map_err(|error| Problem::new(Code::BadPath).detail(error))?;
+                let path = ObjectPath::from_encoded(encoded)
+                    .map_err(|error| Problem::new(Code::BadPath).detail(error))?;
                 Ok(Self::PutFile(path))
             }
             (Some(_), _) => Err(Problem::new(Code::MethodNotAllowed).allow("GET, HEAD, PUT")),

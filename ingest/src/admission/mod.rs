@@ -15,8 +15,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use self::{credits::Credit, refusal::Refusal};
 use self::credits::Credits;
+pub use self::{credits::Credit, refusal::Refusal};
 use crate::metrics::Metrics;
 
 /// Decides which uploads may begin.
@@ -63,7 +63,9 @@ impl Admission {
     pub(crate) async fn permit(&self) -> Result<Permit, Refusal> {
         self.open()?;
         let turn = Arc::clone(&self.streams).acquire_owned();
-        let Ok(Ok(stream)) = timeout_at(Instant::now() + self.hold, turn).await else { return Err(Refusal::Streams) };
+        let Ok(Ok(stream)) = timeout_at(Instant::now() + self.hold, turn).await else {
+            return Err(Refusal::Streams);
+        };
         // It may have shut while this one waited.
         self.open()?;
         self.in_flight.inc();

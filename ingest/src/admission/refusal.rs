@@ -55,7 +55,9 @@ impl Refusal {
             Self::Shut(Reason::Drain) => "this instance is stopping; nothing of the body was read",
             Self::Shut(Reason::Operator) => "intake is paused by hand; nothing of the body was read",
             Self::Shut(Reason::Store) => "storage cannot be reached; nothing of the body was read",
-            Self::Shut(Reason::Queue) | Self::Queue { .. } => "the queue is full; nothing of the body was read",
+            Self::Shut(Reason::Queue) | Self::Queue { .. } => {
+                "the queue is full; nothing of the body was read"
+            }
             Self::Streams => "too many uploads are in flight; nothing of the body was read",
         }
     }

@@ -27,15 +27,13 @@ pub(crate) struct Announced {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AnnouncedError {
     /// Not a dictionary of byte sequences.
-    #[error("a digest header looks like sha-256=:base64:, with sha-512 and crc64nvme as the other algorithms; '{0}' does not")]
+    #[error(
+        "a digest header looks like sha-256=:base64:, with sha-512 and crc64nvme as the other algorithms; '{0}' does not"
+    )]
     Syntax(String),
     /// A known algorithm with bytes of another length.
     #[error("a {algorithm} has {expected} bytes, not {given}")]
-    Length {
-        algorithm: &'static str,
-        expected: usize,
-        given: usize,
-    },
+    Length { algorithm: &'static str, expected: usize, given: usize },
     /// Two values for one algorithm.
     #[error("two different {0} digests")]
     Contradiction(&'static str),
@@ -48,7 +46,8 @@ impl Announced {
         announced.read(headers)?;
         let trailers = headers.get_all(header::TRAILER).iter().filter_map(|names| names.to_str().ok());
         announced.in_trailer = trailers.flat_map(|names| names.split(',')).map(str::trim).any(|name| {
-            name.eq_ignore_ascii_case(CONTENT_DIGEST.as_str()) || name.eq_ignore_ascii_case(REPR_DIGEST.as_str())
+            name.eq_ignore_ascii_case(CONTENT_DIGEST.as_str())
+                || name.eq_ignore_ascii_case(REPR_DIGEST.as_str())
         });
         Ok(announced)
     }
@@ -116,7 +115,11 @@ impl Announced {
     }
 }
 
-fn set<const N: usize>(place: &mut Option<[u8; N]>, bytes: &[u8], algorithm: &'static str) -> Result<(), AnnouncedError> {
+fn set<const N: usize>(
+    place: &mut Option<[u8; N]>,
+    bytes: &[u8],
+    algorithm: &'static str,
+) -> Result<(), AnnouncedError> {
     let wrong_length = |_| AnnouncedError::Length { algorithm, expected: N, given: bytes.len() };
     let digest = bytes.try_into().map_err(wrong_length)?;
     match place.replace(digest) {
@@ -156,7 +159,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused_and_what_is_unknown_passed_over() {
-        for bad in ["sha-256", "sha-256=abc", "sha-256=:?:", "sha-256=:YWJj:", "crc64nvme=:AAAAAAAAAAA=:, crc64nvme=:AAAAAAAAAAE=:"] {
+        for bad in [
+            "sha-256",
+            "sha-256=abc",
+            "sha-256=:?:",
+            "sha-256=:YWJj:",
+            "crc64nvme=:AAAAAAAAAAA=:, crc64nvme=:AAAAAAAAAAE=:",
+        ] {
             assert!(of(bad).is_err(), "{bad}");
         }
         assert_eq!(of("md5=:YWJj:").unwrap(), Announced::default());

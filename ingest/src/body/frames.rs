@@ -20,7 +20,11 @@ pub(crate) enum Frame {
 /// Bytes as they come.
 pub(crate) trait Frames: Send + Unpin {
     /// The next piece, or `None` at the end; `received` goes into the error.
-    fn poll_frame(&mut self, context: &mut Context<'_>, received: u64) -> Poll<Result<Option<Frame>, BodyError>>;
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+        received: u64,
+    ) -> Poll<Result<Option<Frame>, BodyError>>;
 }
 
 /// The body of a request.
@@ -36,7 +40,11 @@ impl IncomingFrames {
 }
 
 impl Frames for IncomingFrames {
-    fn poll_frame(&mut self, context: &mut Context<'_>, received: u64) -> Poll<Result<Option<Frame>, BodyError>> {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+        received: u64,
+    ) -> Poll<Result<Option<Frame>, BodyError>> {
         Pin::new(&mut self.body).poll_frame(context).map(|frame| match frame {
             None => {
                 self.wire.body_ended();
@@ -46,7 +54,9 @@ impl Frames for IncomingFrames {
                 Ok(data) => Some(Frame::Data(data)),
                 Err(other) => Some(Frame::Trailers(other.into_trailers().unwrap_or_default())),
             }),
-            Some(Err(error)) if error.is_parse() => Err(BodyError::Malformed("a chunk of the body cannot be read")),
+            Some(Err(error)) if error.is_parse() => {
+                Err(BodyError::Malformed("a chunk of the body cannot be read"))
+            }
             Some(Err(_)) => Err(BodyError::Client { received }),
         })
     }

@@ -18,11 +18,11 @@ use headworks_shared::{
 };
 use tokio::time::Instant;
 
+use self::pace::{Pace, Timer};
 pub(crate) use self::{
-    announced::{Announced, AnnouncedError},
+    announced::Announced,
     frames::{Frame, Frames, IncomingFrames},
 };
-use self::pace::{Pace, Timer};
 
 /// How many bytes are looked at to tell what they are.
 const SNIFF: usize = 8 << 10;
@@ -63,7 +63,13 @@ pub(crate) struct UploadBody<F> {
 }
 
 impl<F: Frames> UploadBody<F> {
-    pub(crate) fn new(frames: F, length: Option<u64>, announced: Announced, keep_sha256: bool, bounds: Bounds) -> Self {
+    pub(crate) fn new(
+        frames: F,
+        length: Option<u64>,
+        announced: Announced,
+        keep_sha256: bool,
+        bounds: Bounds,
+    ) -> Self {
         let hasher = Hasher::new(keep_sha256 || announced.wants_sha256(), announced.wants_sha512());
         Self {
             frames,
@@ -176,6 +182,9 @@ impl<F> UploadBody<F> {
 
 impl<F> fmt::Debug for UploadBody<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UploadBody").field("length", &self.length).field("received", &self.received).finish_non_exhaustive()
+        f.debug_struct("UploadBody")
+            .field("length", &self.length)
+            .field("received", &self.received)
+            .finish_non_exhaustive()
     }
 }

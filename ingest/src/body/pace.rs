@@ -93,7 +93,9 @@ impl Timer {
             let waited = now.duration_since(since);
             let look_again = match self.pace.check(waited, received) {
                 Verdict::WaitFor(more) if now < until => (now + more).min(until),
-                Verdict::WaitFor(_) | Verdict::TooSlow => return Poll::Ready(BodyError::TooSlow { received, waited }),
+                Verdict::WaitFor(_) | Verdict::TooSlow => {
+                    return Poll::Ready(BodyError::TooSlow { received, waited });
+                }
             };
             let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(look_again)));
             if alarm.deadline() > look_again || alarm.is_elapsed() {

@@ -52,7 +52,11 @@ pub(crate) enum Decided {
 }
 
 /// Waits until the processor has come to an end with the upload, at most `wait`. The listener was made before the push.
-pub(crate) async fn decided(app: &App, mut listener: headworks_shared::outcomes::Listener, wait: Duration) -> Decided {
+pub(crate) async fn decided(
+    app: &App,
+    mut listener: headworks_shared::outcomes::Listener,
+    wait: Duration,
+) -> Decided {
     let wait = wait.min(app.settings.ingest.max_wait.0);
     match timeout(wait, listener.outcome()).await {
         Ok(Some(outcome)) => match (outcome.state, outcome.reason) {

@@ -14,7 +14,7 @@ use headworks_shared::{
     report::Report,
     storage::BodyError,
 };
-use http::{StatusCode, header, request::Parts};
+use http::{StatusCode, request::Parts};
 use hyper::body::Incoming;
 use multer::{Field, Multipart};
 use serde_json::{Value, json as value};
@@ -49,7 +49,8 @@ pub(crate) async fn post(
     let wants = Wants::of(head)?;
     let boundary = boundary(&wants)?;
     if wants.idempotency_key.is_some() || wants.only_if_absent || wants.announced != Announced::default() {
-        let detail = "Idempotency-Key, If-None-Match and digests are for one object: use PUT /v1/files/{path}";
+        let detail =
+            "Idempotency-Key, If-None-Match and digests are for one object: use PUT /v1/files/{path}";
         return Err(Problem::new(Code::BadHeader).detail(detail).close());
     }
     let permit = app.admission.permit().await.map_err(|refusal| refuse(app, refusal))?;
@@ -60,7 +61,9 @@ pub(crate) async fn post(
         let _until_answered = permit;
         let _buffered = app.budget.lease(PARSER_BYTES).await;
         let sips = Sips { frames: IncomingFrames::new(body, wire), received: 0, since_pause: 0 };
-        Form { app: &app, context: &context, wants, results: Vec::new() }.take(Multipart::new(sips, boundary), first).await
+        Form { app: &app, context: &context, wants, results: Vec::new() }
+            .take(Multipart::new(sips, boundary), first)
+            .await
     };
     tasks.finish(upload).await.unwrap_or_else(|broken| {
         error!(error = %Report(&broken), "upload broke down");
@@ -69,7 +72,9 @@ pub(crate) async fn post(
 }
 
 fn boundary(wants: &Wants) -> Result<String, Problem> {
-    let unsupported = || Problem::new(Code::UnsupportedMediaType).detail("send multipart/form-data with a boundary").close();
+    let unsupported = || {
+        Problem::new(Code::UnsupportedMediaType).detail("send multipart/form-data with a boundary").close()
+    };
     multer::parse_boundary(wants.content_type.as_deref().unwrap_or_default()).map_err(|_| unsupported())
 }
 
@@ -82,7 +87,11 @@ struct Form<'a> {
 }
 
 impl Form<'_> {
-    async fn take(mut self, mut form: Multipart<'static>, first: crate::admission::Credit) -> Result<Reply, Problem> {
+    async fn take(
+        mut self,
+        mut form: Multipart<'static>,
+        first: crate::admission::Credit,
+    ) -> Result<Reply, Problem> {
         let mut credit = Some(first);
         while let Some(field) = self.next(&mut form).await? {
             if field.name() != Some("file") {
@@ -172,7 +181,9 @@ impl Form<'_> {
                 let detail = "the form has no part with the name \"file\"";
                 return Err(Problem::new(Code::BadBody).detail(detail));
             }
-            results if results.iter().all(|(status, _)| *status == StatusCode::CREATED) => StatusCode::CREATED,
+            results if results.iter().all(|(status, _)| *status == StatusCode::CREATED) => {
+                StatusCode::CREATED
+            }
             _ => StatusCode::MULTI_STATUS,
         };
         let files: Vec<Value> = self.results.into_iter().map(|(_, result)| result).collect();
@@ -213,7 +224,11 @@ impl Stream for Sips {
 struct FieldFrames(Field<'static>);
 
 impl Frames for FieldFrames {
-    fn poll_frame(&mut self, poller: &mut Poller<'_>, received: u64) -> Poll<Result<Option<Frame>, BodyError>> {
+    fn poll_frame(
+        &mut self,
+        poller: &mut Poller<'_>,
+        received: u64,
+    ) -> Poll<Result<Option<Frame>, BodyError>> {
         Pin::new(&mut self.0).poll_next(poller).map(|chunk| match chunk {
             None => Ok(None),
             Some(Ok(bytes)) => Ok(Some(Frame::Data(bytes))),
@@ -227,9 +242,9 @@ fn body_error(error: &multer::Error, received: u64) -> BodyError {
         multer::Error::StreamReadFailed(source) => {
             source.downcast_ref::<BodyError>().cloned().unwrap_or(BodyError::Client { received })
         }
-        multer::Error::IncompleteStream | multer::Error::IncompleteFieldData { .. } | multer::Error::IncompleteHeaders => {
-            BodyError::Client { received }
-        }
+        multer::Error::IncompleteStream
+        | multer::Error::IncompleteFieldData { .. }
+        | multer::Error::IncompleteHeaders => BodyError::Client { received },
         _ => BodyError::Malformed("the form cannot be read"),
     }
 }

@@ -52,7 +52,12 @@ pub(crate) async fn identify(app: &App, wants: &Wants, path: &ObjectPath) -> Res
     }
 }
 
-async fn begun_before(app: &App, wants: &Wants, path: &ObjectPath, marker: Uuid) -> Result<Identity, Problem> {
+async fn begun_before(
+    app: &App,
+    wants: &Wants,
+    path: &ObjectPath,
+    marker: Uuid,
+) -> Result<Identity, Problem> {
     let before = read(app, marker).await?;
     if before.path != *path {
         return Err(reused("the key was used for another path"));
@@ -67,7 +72,8 @@ async fn begun_before(app: &App, wants: &Wants, path: &ObjectPath, marker: Uuid)
 }
 
 async fn read(app: &App, marker: Uuid) -> Result<Marker, Problem> {
-    let mut content = app.stack.blobs.read(&Key::marker(marker), None).await.map_err(|error| storage_problem(&error))?;
+    let mut content =
+        app.stack.blobs.read(&Key::marker(marker), None).await.map_err(|error| storage_problem(&error))?;
     let mut bytes = Vec::new();
     while let Some(chunk) = futures_util::StreamExt::next(&mut content.chunks).await {
         let chunk: Bytes = chunk.map_err(|error| storage_problem(&error))?;

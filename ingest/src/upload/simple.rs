@@ -100,10 +100,12 @@ pub(crate) async fn one<F: Frames>(
     frames: F,
     credit: Credit,
 ) -> Ended {
-    let Identity { id, marker, earlier } = repeat::identify(app, wants, &path).await.map_err(|problem| (Outcome::Rejected, problem))?;
+    let Identity { id, marker, earlier } =
+        repeat::identify(app, wants, &path).await.map_err(|problem| (Outcome::Rejected, problem))?;
     let key = Key::object(&wants.scope, id);
     let bounds = Bounds::from(&app.settings.ingest);
-    let mut body = UploadBody::new(frames, wants.length, wants.announced, app.settings.storage.sha256, bounds);
+    let mut body =
+        UploadBody::new(frames, wants.length, wants.announced, app.settings.storage.sha256, bounds);
     if let Some(head) = earlier {
         return again(wants, &key, *head, body, credit).await;
     }
@@ -125,7 +127,13 @@ pub(crate) async fn one<F: Frames>(
 }
 
 /// Commits the upload, and waits for its end where the client or its condition asks for it.
-async fn finish(app: &App, wants: &Wants, stored: Stored, credit: Credit, last_byte_at: Option<Instant>) -> Ended {
+async fn finish(
+    app: &App,
+    wants: &Wants,
+    stored: Stored,
+    credit: Credit,
+    last_byte_at: Option<Instant>,
+) -> Ended {
     let wait = wants.wait.or(wants.only_if_absent.then_some(DECISION));
     let listener = wait.map(|_| app.stack.outcomes.listen(stored.id));
     let mut receipt = commit(&stored, credit).await;
@@ -163,7 +171,13 @@ fn exists() -> Problem {
 }
 
 /// A repeat of an upload that is stored: the same answer, without its body where a digest proves it the same, else after it.
-async fn again<F: Frames>(wants: &Wants, key: &Key, head: Head, mut body: UploadBody<F>, credit: Credit) -> Ended {
+async fn again<F: Frames>(
+    wants: &Wants,
+    key: &Key,
+    head: Head,
+    mut body: UploadBody<F>,
+    credit: Credit,
+) -> Ended {
     if wants.length.is_some_and(|length| length != head.size) {
         return Err((Outcome::Rejected, repeat::reused("the key was used for content of another size")));
     }
@@ -183,7 +197,9 @@ async fn again<F: Frames>(wants: &Wants, key: &Key, head: Head, mut body: Upload
 /// The bytes have passed: they are the same, or the key stands for something else.
 async fn same(key: &Key, head: Head, seen: &Seal, credit: Credit) -> Ended {
     match &head.seal {
-        Some(seal) if seal.size == seen.size && seal.digests.crc64nvme == seen.digests.crc64nvme => repeated(key, head, credit).await,
+        Some(seal) if seal.size == seen.size && seal.digests.crc64nvme == seen.digests.crc64nvme => {
+            repeated(key, head, credit).await
+        }
         _ => Err((Outcome::Rejected, repeat::reused("the key was used for other content"))),
     }
 }

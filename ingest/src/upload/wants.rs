@@ -43,7 +43,8 @@ impl Wants {
             scope: scope(headers).map_err(Problem::close)?,
             content_type: content_type(headers)?,
             length: length(headers)?,
-            announced: Announced::of(headers).map_err(|error| Problem::new(Code::BadDigest).detail(error).close())?,
+            announced: Announced::of(headers)
+                .map_err(|error| Problem::new(Code::BadDigest).detail(error).close())?,
             idempotency_key: idempotency_key(headers)?,
             only_if_absent: only_if_absent(headers)?,
             priority: priority(headers)?,
@@ -82,7 +83,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
 
 fn expectation(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(header::EXPECT) {
-        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Err(Problem::new(Code::BadExpectation).close()),
+        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Err(Problem::new(Code::BadExpectation).close())
+        }
         _ => Ok(()),
     }
 }
@@ -97,7 +100,8 @@ fn content_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 fn length(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let parse = |value: &str| value.parse().map_err(|_| bad(&header::CONTENT_LENGTH, "must be a number of bytes"));
+    let parse =
+        |value: &str| value.parse().map_err(|_| bad(&header::CONTENT_LENGTH, "must be a number of bytes"));
     match text(headers, &header::CONTENT_LENGTH)? {
         Some(value) => parse(value).map(Some),
         None if headers.contains_key(header::TRANSFER_ENCODING) => Ok(None),
@@ -124,7 +128,8 @@ fn only_if_absent(headers: &HeaderMap) -> Result<bool, Problem> {
 }
 
 fn priority(headers: &HeaderMap) -> Result<Priority, Problem> {
-    text(headers, &PRIORITY)?.map_or(Ok(Priority::default()), |value| value.parse().map_err(|error| bad(&PRIORITY, error)))
+    text(headers, &PRIORITY)?
+        .map_or(Ok(Priority::default()), |value| value.parse().map_err(|error| bad(&PRIORITY, error)))
 }
 
 /// `Prefer: wait=5` (RFC 7240 section 4.3); other preferences are passed over.
@@ -171,7 +176,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!((wants.length, wants.idempotency_key.as_deref()), (None, Some("k-1")));
-        assert_eq!((wants.priority, wants.only_if_absent, wants.wait), (Priority::High, true, Some(Duration::from_secs(5))));
+        assert_eq!(
+            (wants.priority, wants.only_if_absent, wants.wait),
+            (Priority::High, true, Some(Duration::from_secs(5)))
+        );
     }
 
     #[test]
