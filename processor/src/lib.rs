@@ -19,9 +19,11 @@ mod stage;
 mod sweep;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod worker;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use headworks_shared::{
     config::{Settings, settings},
@@ -52,14 +54,7 @@ const CHECKED_GROUPS: usize = 4;
 /// When a processor was started on the same registry before: its metrics would be there twice.
 pub fn start(stack: &Stack, settings: &Settings, tasks: &Tasks) -> Result<(), StartError> {
     let receivers = notify::Receivers::new(&settings.notify)?;
-    let processor = Arc::new(Processor {
-        metrics: Metrics::new(&stack.registry),
-        leases: Leases::new(settings.processor.prefetch),
-        settings: settings.processor.clone(),
-        lease: settings.queue.lease.0,
-        persisted: Notify::new(),
-        stack: stack.clone(),
-    });
+    let processor = Processor::new(stack, settings);
     let (checked, incoming) = mpsc::channel(CHECKED_GROUPS);
 
     let shared = || Arc::clone(&processor);
@@ -77,11 +72,24 @@ pub(crate) struct Processor {
     stack: Stack,
     settings: settings::Processor,
     /// `queue.lease`.
-    lease: std::time::Duration,
+    lease: Duration,
     metrics: Metrics,
     leases: Arc<Leases>,
     /// Told after each transaction that may have made events.
     persisted: Notify,
+}
+
+impl Processor {
+    fn new(stack: &Stack, settings: &Settings) -> Arc<Self> {
+        Arc::new(Self {
+            metrics: Metrics::new(&stack.registry),
+            leases: Leases::new(settings.processor.prefetch),
+            settings: settings.processor.clone(),
+            lease: settings.queue.lease.0,
+            persisted: Notify::new(),
+            stack: stack.clone(),
+        })
+    }
 }
 
 impl fmt::Debug for Processor {
