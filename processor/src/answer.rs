@@ -14,7 +14,7 @@ use headworks_shared::{
     report::Report,
 };
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{debug, error, warn};
 
 use crate::{Processor, backoff::Backoff, lease::Lease, metrics::JobOutcome};
 
@@ -39,7 +39,7 @@ impl Processor {
         if tries >= self.settings.max_tries && self.stack.blobs.health().await.is_ok() {
             return self.bury(lease, error).await;
         }
-        warn!(upload.id = %lease.job().id, tries, error, "job put back for another try");
+        debug!(upload.id = %lease.job().id, tries, error, "job put back for another try");
         self.again(lease, Backoff::JOB.wait(tries), true, JobOutcome::Again).await;
     }
 
@@ -66,7 +66,7 @@ impl Processor {
         let letter = DeadLetter { job: lease.job().clone(), error, at: self.stack.clock.now() };
         match self.stack.meta.bury(&letter).await {
             Ok(()) => {
-                warn!(upload.id = %letter.job.id, error = letter.error, "job is dead");
+                error!(upload.id = %letter.job.id, error = letter.error, "job is dead");
                 true
             }
             Err(error) => {

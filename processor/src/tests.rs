@@ -9,7 +9,6 @@ use headworks_shared::{
     model::{EventType, Job, JobPayload, State},
     outcomes::Outcome,
     queue::JobQueue as _,
-    storage::Blobs as _,
 };
 use tokio::time::timeout;
 
@@ -187,4 +186,31 @@ async fn a_stop_finishes_what_was_begun() {
     until("both jobs claimed", begun, |begun| *begun).await;
     house.drain().await;
     assert_eq!((house.meta.count(State::Stored), house.queue.jobs().len()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_stop_gives_back_a_batch_that_the_database_does_not_take() {
+    let house = House::new(10);
+    house.upload(names(2)).await;
+    house.meta.set_down(true);
+    house.start();
+    let deliveries = || house.queue.jobs().into_iter().map(|(_, deliveries)| deliveries).collect::<Vec<_>>();
+    until("both jobs claimed", deliveries, |deliveries| *deliveries == [1, 1]).await;
+    house.drain().await;
+    let left: Vec<_> =
+        house.queue.jobs().into_iter().map(|(job, deliveries)| (job.tries, deliveries)).collect();
+    assert_eq!(left, [(0, 0); 2], "an outage counts as a try, or the leases were left to lapse");
+}
+
+#[tokio::test]
+async fn claims_go_on_after_the_queue_was_out_of_reach() {
+    let house = House::new(10);
+    house.queue.set_down(true);
+    house.start();
+    until("failed claims", || house.queue.refused(), |refused| *refused >= 3).await;
+    house.queue.set_down(false);
+    house.upload(names(1)).await;
+    worked_off(&house).await;
+    house.drain().await;
+    assert_eq!(house.meta.count(State::Stored), 1);
 }

@@ -28,7 +28,8 @@ const GROUP: usize = 256;
 /// How long a claim waits for a first job. A stop waits for it too: a claim that is cut off would keep its jobs for a whole lease.
 const POLL: Duration = Duration::from_secs(1);
 
-/// A job that was handed out more often has killed its workers, and is not run again.
+/// A job that was handed out more often without any answer has killed its workers, and is not run again. (An answer, `again` too, lets
+/// the queue count from the start.)
 const MAX_DELIVERIES: u32 = 5;
 
 /// Claims until the stop.

@@ -81,7 +81,7 @@ pub(super) async fn run(deliverer: Deliverer, stop: Stop) {
 
 impl Deliverer {
     /// Takes what is due, and tries it; says how many that were.
-    async fn round(&self, stop: &Stop) -> Result<usize, meta::Error> {
+    pub(super) async fn round(&self, stop: &Stop) -> Result<usize, meta::Error> {
         let Limits { timeout, concurrency, .. } = self.limits;
         let (outbox, now) = (&self.processor.stack.meta, self.processor.stack.clock.now());
         let rounds = usize::try_from(ROUNDS).unwrap_or(1);

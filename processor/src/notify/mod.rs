@@ -11,6 +11,8 @@ mod endpoint;
 mod relay;
 mod schedule;
 mod sign;
+#[cfg(test)]
+mod tests;
 
 use std::{io, sync::Arc, time::Duration};
 

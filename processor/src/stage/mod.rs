@@ -16,6 +16,7 @@ use headworks_shared::{
     storage::Key,
 };
 use tokio::{sync::mpsc, time::timeout};
+use tracing::{error, warn};
 
 use verify::Finding;
 pub(crate) use verify::digest;
@@ -45,16 +46,17 @@ pub(crate) async fn run(
         return;
     }
     let mut ready = Vec::with_capacity(leases.len());
-    let mut unread = Vec::new();
+    let (mut unread, mut unclear) = (Vec::new(), Vec::new());
     for (finding, lease) in verify(processor, &leases).await.into_iter().zip(leases) {
         match finding {
             Finding::Sound if is_adopted(lease.job()) => unread.push(lease),
             Finding::Sound => ready.push(Checked::new(lease, None)),
             Finding::Failed(reason) => ready.push(Checked::new(lease, Some(reason))),
-            Finding::Unclear(error) => processor.put_back(lease, error).await,
+            Finding::Unclear(error) => unclear.push((lease, error)),
         }
     }
     pass_on(checked, ready).await;
+    put_back(processor, unclear).await;
     read_again(processor, unread, checked, stop).await;
 }
 
@@ -84,7 +86,7 @@ async fn read_again(
         match finding {
             Some(Finding::Sound) => pass_on(checked, vec![Checked::new(lease, None)]).await,
             Some(Finding::Failed(reason)) => pass_on(checked, vec![Checked::new(lease, Some(reason))]).await,
-            Some(Finding::Unclear(error)) => processor.put_back(lease, error).await,
+            Some(Finding::Unclear(error)) => put_back(processor, vec![(lease, error)]).await,
             None => processor.give_back(vec![lease], Duration::ZERO).await,
         }
     }
@@ -100,12 +102,22 @@ async fn read_one(processor: &Processor, job: &Job) -> Finding {
     }
 }
 
+/// Tells it once for all: a store that is down fails whole groups.
+async fn put_back(processor: &Processor, unclear: Vec<(Lease, String)>) {
+    if let Some((lease, error)) = unclear.first() {
+        warn!(jobs = unclear.len(), upload.id = %lease.job().id, error, "objects not checked, their jobs are tried again");
+    }
+    for (lease, error) in unclear {
+        processor.put_back(lease, error).await;
+    }
+}
+
 /// Waits for room among the checked. It fails only when the batches are gone: then the leases lapse, and the jobs come again.
 async fn pass_on(checked: &mpsc::Sender<Vec<Checked>>, group: Vec<Checked>) {
     if !group.is_empty()
         && let Err(error) = checked.send(group).await
     {
-        tracing::error!(error = %Report(&error), "no batch takes the checked jobs");
+        error!(error = %Report(&error), "no batch takes the checked jobs");
     }
 }
 

@@ -167,3 +167,37 @@ fn hours(from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
     let hour = |at: Timestamp| at.unix_ms() / HOUR_MS;
     (hour(from)..=hour(to)).map(|hour| Timestamp::from_unix_ms(hour * HOUR_MS))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::id_at;
+
+    #[test]
+    fn listing_skips_what_began_before_the_window_and_nothing_else() {
+        let from: Timestamp = "2026-11-21T05:12:00Z".parse().unwrap();
+        let window = Window { from, settled: from };
+        let scope = Scope::default();
+        let key = |at| Key::object(&scope, id_at(at));
+        for _ in 0..1000 {
+            let old = key(from.before(Duration::from_secs(60)));
+            let on = window.on_from(&old);
+            assert!(on > old && on.as_str().split_at(16).0 == old.as_str().split_at(16).0, "{old} {on}");
+            let inside = key(from);
+            let same_shard = inside.as_str().get(..3) == old.as_str().get(..3);
+            assert!(!same_shard || on < inside, "{on} skips {inside}");
+            assert_eq!(window.on_from(&inside), inside);
+        }
+    }
+
+    #[test]
+    fn all_hours_that_are_touched_are_looked_at() {
+        let hours = |from: &str, to: &str| -> Vec<String> {
+            let hour = |at: Timestamp| at.day_and_hour().1;
+            hours(from.parse().unwrap(), to.parse().unwrap()).map(hour).collect()
+        };
+        assert_eq!(hours("2026-11-21T04:55:00Z", "2026-11-21T05:05:00Z"), ["04", "05"]);
+        assert_eq!(hours("2026-11-21T05:00:00Z", "2026-11-21T05:10:00Z"), ["05"]);
+        assert_eq!(hours("2026-11-20T23:59:59Z", "2026-11-21T01:00:00Z"), ["23", "00", "01"]);
+    }
+}

@@ -5,6 +5,8 @@
 //! "keep", never "there is nothing".
 
 mod adopt;
+#[cfg(test)]
+mod tests;
 mod unfinished;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};

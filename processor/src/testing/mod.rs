@@ -3,6 +3,7 @@
 mod blobs;
 mod meta;
 mod queue;
+mod receiver;
 
 use std::{
     sync::Arc,
@@ -29,7 +30,12 @@ use headworks_shared::{
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-pub(crate) use self::{blobs::Blobs, meta::Meta, queue::Queue};
+pub(crate) use self::{
+    blobs::Blobs,
+    meta::Meta,
+    queue::Queue,
+    receiver::{Receiver, Reply},
+};
 use crate::Processor;
 
 /// A processor's surroundings.

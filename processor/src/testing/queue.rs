@@ -31,6 +31,8 @@ struct State {
     next: u64,
     claiming: usize,
     extended: u64,
+    down: bool,
+    refused: u64,
 }
 
 /// The queue.
@@ -50,6 +52,16 @@ impl Queue {
     /// All jobs, with how often each was handed out.
     pub(crate) fn jobs(&self) -> Vec<(Job, u32)> {
         self.lock().entries.values().map(|entry| (entry.job.clone(), entry.deliveries)).collect()
+    }
+
+    /// While it is down, nobody can claim.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.lock().down = down;
+    }
+
+    /// How many claims failed while it was down.
+    pub(crate) fn refused(&self) -> u64 {
+        self.lock().refused
     }
 
     /// How many claims wait for a job.
@@ -115,6 +127,10 @@ impl JobQueue for Queue {
 
     async fn claim(&self, max: usize, wait: Duration) -> Result<Vec<Claimed>, Error> {
         let until = Instant::now() + wait;
+        if self.lock().down {
+            self.lock().refused += 1;
+            return Err(Error::Unavailable(Arc::new(std::io::Error::other("queue is down"))));
+        }
         self.lock().claiming += 1;
         let claimed = loop {
             let claimed = self.take(max);
