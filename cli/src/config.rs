@@ -8,7 +8,7 @@ use headworks_shared::config::{DEFAULTS, to_markdown};
 use crate::Place;
 
 #[derive(Args, Debug)]
-pub struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     #[command(subcommand)]
     what: What,
 }
@@ -28,7 +28,7 @@ enum What {
 }
 
 #[expect(clippy::print_stdout, reason = "this command is there to print")]
-pub fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     match &args.what {
         What::Check(place) => {
             place.load()?;

@@ -16,7 +16,7 @@ use headworks_shared::{
 use crate::short_runtime;
 
 #[derive(Args, Debug)]
-pub struct DocsArgs {
+pub(crate) struct DocsArgs {
     /// Where the pages are.
     #[arg(default_value = "docs")]
     folder: PathBuf,
@@ -25,9 +25,12 @@ pub struct DocsArgs {
     check: bool,
 }
 
-pub fn run(args: &DocsArgs) -> anyhow::Result<ExitCode> {
-    let pages =
-        [("configuration.md", config::to_markdown()), ("error-codes.md", error_codes()), ("metrics.md", metrics()?)];
+pub(crate) fn run(args: &DocsArgs) -> anyhow::Result<ExitCode> {
+    let pages = [
+        ("configuration.md", config::to_markdown()),
+        ("error-codes.md", error_codes()),
+        ("metrics.md", metrics()?),
+    ];
     let mut stale = Vec::new();
     for (name, page) in pages {
         let path = args.folder.join(name);

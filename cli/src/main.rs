@@ -51,7 +51,7 @@ enum Command {
 
 /// Which settings and which data.
 #[derive(Args, Clone, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// The settings file; without it the defaults are in force.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,

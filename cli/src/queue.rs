@@ -20,7 +20,7 @@ use crate::{Place, short_runtime};
 const PAGE: usize = 1000;
 
 #[derive(Args, Debug)]
-pub struct QueueArgs {
+pub(crate) struct QueueArgs {
     #[command(flatten)]
     place: Place,
     #[command(subcommand)]
@@ -61,7 +61,7 @@ enum Dead {
     },
 }
 
-pub fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
     let runtime = short_runtime()?;
     match &args.what {
         What::Depth => depth(&args.place)?,
@@ -79,7 +79,12 @@ fn depth(place: &Place) -> anyhow::Result<()> {
     let depth = peek_depth(&queue_file(&settings, &place.data_dir)?, &Clock::system())?;
     for priority in Priority::ALL {
         let of = priority.index();
-        println!("{:8} {} in line, {} delayed", priority.as_str(), depth.ready[of] + depth.in_flight[of], depth.delayed[of]);
+        println!(
+            "{:8} {} in line, {} delayed",
+            priority.as_str(),
+            depth.ready[of] + depth.in_flight[of],
+            depth.delayed[of]
+        );
     }
     println!("{:8} {} of {}", "all", depth.jobs(), settings.queue.capacity);
     Ok(())
@@ -130,7 +135,7 @@ async fn discard(place: &Place, id: UploadId) -> anyhow::Result<()> {
 }
 
 /// Opens everything, for this command alone.
-pub fn open(place: &Place) -> anyhow::Result<(DataDir, Stack)> {
+pub(crate) fn open(place: &Place) -> anyhow::Result<(DataDir, Stack)> {
     let settings = place.load()?.settings;
     let lock = DataDir::lock(&place.data_dir)?;
     let budget = Budget::new(settings.ingest.limits.buffer.as_usize());

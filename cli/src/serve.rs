@@ -35,7 +35,7 @@ use crate::Place;
 const BLOCKING_THREADS: usize = 64;
 
 #[derive(Args, Debug)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     #[command(flatten)]
     place: Place,
     /// The address for uploads and reading, over the settings' `ingest.listen`.
@@ -46,13 +46,16 @@ pub struct ServeArgs {
     admin: Option<SocketAddr>,
 }
 
-pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut settings = args.place.load()?.settings;
     settings.ingest.listen = args.listen.unwrap_or(settings.ingest.listen);
     settings.ingest.admin = args.admin.unwrap_or(settings.ingest.admin);
     logs::start(&settings.log);
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()?;
     let data_dir = DataDir::lock(&args.place.data_dir)?;
     let ended = runtime.block_on(serve(&settings, &data_dir));
     // What still blocks (a reader of a slow disk) must not hold up the end.
@@ -127,7 +130,10 @@ impl System {
         use std::io::Write as _;
         println!("Headworks listens on http://{} (operators: http://{}/healthz)", self.listen, self.admin);
         println!("It keeps its data in {}", self.data_dir.display());
-        println!("Try it:  curl --data-binary 'Hello, Headworks' -X PUT http://{}/v1/files/hello.txt", self.listen);
+        println!(
+            "Try it:  curl --data-binary 'Hello, Headworks' -X PUT http://{}/v1/files/hello.txt",
+            self.listen
+        );
         Ok(std::io::stdout().flush()?)
     }
 
@@ -136,7 +142,9 @@ impl System {
         let left = || until.saturating_duration_since(Instant::now());
         self.ingest.drain();
         tokio::time::sleep(settings.drain_delay.0).await;
-        for (part, tasks) in [("connections", &self.connections), ("intake", &self.intake), ("processor", &self.processor)] {
+        for (part, tasks) in
+            [("connections", &self.connections), ("intake", &self.intake), ("processor", &self.processor)]
+        {
             tasks.stop().cancel();
             if !tasks.drain(left()).await {
                 warn!(part, left = tasks.len(), "the grace is over, the rest is cut off");
@@ -168,7 +176,7 @@ impl Handler for Public {
         let begun = Instant::now();
         let context = Context::of(request.headers(), &self.clock);
         let (head, body) = request.into_parts();
-        let (route, result) = match self.catalog.handle(&head, &context).await {
+        let (route, result) = match self.catalog.handle(&head, &context.request_id).await {
             Some(answered) => answered,
             None => self.ingest.handle(Request::from_parts(head, body), &context, wire).await,
         };

@@ -25,6 +25,9 @@ use hyper::body::Incoming;
 
 use self::{admission::Admission, metrics::Metrics, route::Route};
 
+/// The names of ingest's routes, for the metrics.
+pub const ROUTES: &[&str] = &["put_file", "post_files", "none"];
+
 /// Takes uploads in.
 #[derive(Clone, Debug)]
 pub struct Ingest(Arc<App>);

@@ -64,14 +64,18 @@ impl Ops {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
         let (head, body) = request.into_parts();
         match (&head.method, head.uri.path()) {
-            (&Method::GET | &Method::HEAD, "/livez") => Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))),
+            (&Method::GET | &Method::HEAD, "/livez") => {
+                Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" })))
+            }
             (&Method::GET | &Method::HEAD, "/readyz") => Ok(self.ready()),
             (&Method::GET | &Method::HEAD, "/healthz") => Ok(self.health().await),
             (&Method::GET | &Method::HEAD, "/metrics") => Ok(self.metrics()),
             (&Method::GET | &Method::HEAD, "/v1/gate") => Ok(self.show_gate()),
             (&Method::PUT, "/v1/gate") => self.move_gate(body).await,
             (_, "/v1/gate") => Err(Problem::new(Code::MethodNotAllowed).allow("GET, PUT")),
-            (_, "/livez" | "/readyz" | "/healthz" | "/metrics") => Err(Problem::new(Code::MethodNotAllowed).allow("GET")),
+            (_, "/livez" | "/readyz" | "/healthz" | "/metrics") => {
+                Err(Problem::new(Code::MethodNotAllowed).allow("GET"))
+            }
             _ => Err(Problem::new(Code::NotFound)
                 .detail("this listener knows /livez, /readyz, /healthz, /metrics and /v1/gate")),
         }
@@ -81,7 +85,11 @@ impl Ops {
         let draining = self.gate.is_shut_for(Reason::Drain);
         let checks = vec![
             Check { name: "started", ok: true, detail: "storage, queue and metadata were opened".to_owned() },
-            Check { name: "draining", ok: !draining, detail: if draining { "stopping" } else { "no" }.to_owned() },
+            Check {
+                name: "draining",
+                ok: !draining,
+                detail: if draining { "stopping" } else { "no" }.to_owned(),
+            },
         ];
         health(checks)
     }
@@ -92,7 +100,12 @@ impl Ops {
         let memory = Check {
             name: "memory",
             ok: !self.gate.is_shut_for(Reason::Memory),
-            detail: format!("{} of {} bytes in use ({:.1} %)", memory.used, memory.limit, memory.ratio() * 100.0),
+            detail: format!(
+                "{} of {} bytes in use ({:.1} %)",
+                memory.used,
+                memory.limit,
+                memory.ratio() * 100.0
+            ),
         };
         health(vec![metadata, queue, storage, memory])
     }
@@ -121,7 +134,9 @@ impl Ops {
         let answer = async {
             let health = self.stack.blobs.health().await?;
             Ok::<_, crate::storage::Error>(
-                health.free_ratio.map_or_else(|| "reachable".to_owned(), |free| format!("{:.1} % free", free * 100.0)),
+                health
+                    .free_ratio
+                    .map_or_else(|| "reachable".to_owned(), |free| format!("{:.1} % free", free * 100.0)),
             )
         };
         check("storage", answer).await
@@ -135,7 +150,11 @@ impl Ops {
     }
 
     fn show_gate(&self) -> Reply {
-        let shut: Vec<_> = Reason::ALL.into_iter().filter(|reason| self.gate.is_shut_for(*reason)).map(Reason::as_str).collect();
+        let shut: Vec<_> = Reason::ALL
+            .into_iter()
+            .filter(|reason| self.gate.is_shut_for(*reason))
+            .map(Reason::as_str)
+            .collect();
         json(StatusCode::OK, &serde_json::json!({ "open": shut.is_empty(), "shut": shut }))
     }
 
@@ -145,7 +164,9 @@ impl Ops {
         let bytes = timeout(CHECK, small(body)).await.ok().flatten().ok_or_else(bad)?;
         let order: GateOrder = serde_json::from_slice(&bytes).map_err(|_| bad())?;
         if order.reason.is_some_and(|reason| reason != Reason::Operator.as_str()) {
-            return Err(Problem::new(Code::BadBody).detail("the only reason that is moved by hand is \"operator\""));
+            return Err(
+                Problem::new(Code::BadBody).detail("the only reason that is moved by hand is \"operator\"")
+            );
         }
         let to = if order.open { Shutter::Open } else { Shutter::Shut };
         self.gate.set(Reason::Operator, to, "by hand");
@@ -160,7 +181,10 @@ impl Handler for Ops {
     }
 }
 
-async fn check<E: std::error::Error + 'static>(name: &'static str, answer: impl Future<Output = Result<String, E>>) -> Check {
+async fn check<E: std::error::Error + 'static>(
+    name: &'static str,
+    answer: impl Future<Output = Result<String, E>>,
+) -> Check {
     match timeout(CHECK, answer).await {
         Ok(Ok(detail)) => Check { name, ok: true, detail },
         Ok(Err(error)) => Check { name, ok: false, detail: Report(&error).to_string() },

@@ -49,7 +49,12 @@ impl Stack {
     ///
     /// # Errors
     /// When one of them cannot be opened: which, and why.
-    pub fn open(settings: &Settings, data_dir: &Path, budget: &Budget, tasks: &Tasks) -> Result<Self, OpenError> {
+    pub fn open(
+        settings: &Settings,
+        data_dir: &Path,
+        budget: &Budget,
+        tasks: &Tasks,
+    ) -> Result<Self, OpenError> {
         let clock = Clock::system();
         Ok(Self {
             node: queue::Holder(format!("{:016x}", fastrand::u64(..)).into()),
@@ -68,9 +73,16 @@ impl Stack {
 ///
 /// # Errors
 /// When it cannot be opened.
-pub fn open_blobs(settings: &Settings, data_dir: &Path, budget: &Budget) -> Result<Arc<dyn storage::Blobs>, OpenError> {
+pub fn open_blobs(
+    settings: &Settings,
+    data_dir: &Path,
+    budget: &Budget,
+) -> Result<Arc<dyn storage::Blobs>, OpenError> {
     let storage = &settings.storage;
-    let options = DiskOptions { fsync: storage.durability == Durability::Fsync, small_body: storage.small_body.as_usize() };
+    let options = DiskOptions {
+        fsync: storage.durability == Durability::Fsync,
+        small_body: storage.small_body.as_usize(),
+    };
     match Url::of(&storage.url) {
         Some(Url { scheme: "file", rest }) => {
             let disk = DiskBlobs::open(&in_dir(data_dir, rest), options, budget.clone());
@@ -80,9 +92,14 @@ pub fn open_blobs(settings: &Settings, data_dir: &Path, budget: &Budget) -> Resu
     }
 }
 
-fn open_queue(settings: &Settings, data_dir: &Path, clock: &Clock) -> Result<Arc<dyn queue::JobQueue>, OpenError> {
+fn open_queue(
+    settings: &Settings,
+    data_dir: &Path,
+    clock: &Clock,
+) -> Result<Arc<dyn queue::JobQueue>, OpenError> {
     let queue = &settings.queue;
-    let rules = queue::Settings { capacity: queue.capacity, lease: queue.lease.0, credit_ttl: queue.credit_ttl.0 };
+    let rules =
+        queue::Settings { capacity: queue.capacity, lease: queue.lease.0, credit_ttl: queue.credit_ttl.0 };
     match Url::of(&queue.url) {
         Some(Url { scheme: "memory", .. }) => Ok(Arc::new(MemoryQueue::new(rules))),
         Some(Url { scheme: "sqlite", rest }) => {

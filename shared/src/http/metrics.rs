@@ -18,8 +18,16 @@ impl Metrics {
     /// Registers them.
     pub fn new(registry: &Registry, routes: &[&str]) -> Self {
         let metrics = Self {
-            requests: registry.counters("headworks_http_requests_total", "Requests by route and status code.", &["route", "code"]),
-            seconds: registry.seconds_by("headworks_http_request_seconds", "Time from a request's head to the head of its answer.", &["route"]),
+            requests: registry.counters(
+                "headworks_http_requests_total",
+                "Requests by route and status code.",
+                &["route", "code"],
+            ),
+            seconds: registry.seconds_by(
+                "headworks_http_request_seconds",
+                "Time from a request's head to the head of its answer.",
+                &["route"],
+            ),
         };
         for route in routes {
             metrics.requests.with_label_values(&[*route, "200"]);

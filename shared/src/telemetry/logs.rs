@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
+};
 
 use crate::config::settings::{Log, LogFormat};
 
@@ -19,7 +21,13 @@ pub fn start(settings: &Log) {
     let layer = if text {
         fmt::layer().with_writer(io::stderr).with_ansi(terminal).with_target(false).boxed()
     } else {
-        fmt::layer().with_writer(io::stderr).json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        fmt::layer()
+            .with_writer(io::stderr)
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed()
     };
     // A test binary may have begun to log already.
     drop(registry().with(layer.with_filter(filter)).try_init());
