@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
 use crate::{
-    Client, Config, DEADLINE, Metrics, binary,
+    Client, Config, DEADLINE, Metrics, Rows, binary,
     launch::{addresses, command, in_its_root, path},
     log::{self, Lines},
     remains, until,
@@ -161,8 +161,8 @@ impl Headworks {
         self.until_idle().await?;
         let objects = remains::objects(&self.data())?;
         ensure!(objects.is_empty(), "objects were left: {objects:#?}");
-        let listing = self.client().get("/v1/objects").send().await?.with_status(200)?.json()?;
-        ensure!(listing["objects"] == serde_json::json!([]), "rows were left: {listing:#}");
+        let rows = Rows::count(&self.config.data())?;
+        ensure!(rows == Rows::default(), "rows were left: {rows:?}");
         Ok(())
     }
 

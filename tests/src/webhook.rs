@@ -143,16 +143,21 @@ impl Delivery {
             Ok(self.headers.get(name).with_context(|| format!("no {name} in {self:?}"))?.to_str()?)
         };
         let (id, time) = (field("webhook-id")?, field("webhook-timestamp")?);
-        let mut mac = Hmac::<Sha256>::new_from_slice(&KEY)?;
-        mac.update(format!("{id}.{time}.").as_bytes());
-        mac.update(&self.body);
-        let right = format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()));
+        let right = signature(&KEY, id, time, &self.body)?;
         let signatures = field("webhook-signature")?;
         ensure!(signatures.split(' ').any(|one| one == right), "signature {signatures}, not {right}");
         let event: Value = serde_json::from_slice(&self.body)?;
         ensure!(event["specversion"] == "1.0" && event["id"] == id, "webhook-id {id} of {event}");
         Ok(event)
     }
+}
+
+/// The signature that a delivery must have.
+fn signature(key: &[u8], id: &str, time: &str, body: &[u8]) -> Result<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key)?;
+    mac.update(format!("{id}.{time}.").as_bytes());
+    mac.update(body);
+    Ok(format!("v1,{}", BASE64.encode(mac.finalize().into_bytes())))
 }
 
 async fn accept(listener: TcpListener, heard: Arc<Heard>) {
@@ -191,4 +196,29 @@ async fn answer(request: Request<Incoming>, heard: Arc<Heard>) -> Result<Respons
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the reference libraries:
+    /// <https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/python/tests/test_webhooks.py>
+    #[test]
+    fn signs_as_the_reference_does() {
+        let key = BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let body = br#"{"test": 2432232314}"#;
+        let signed = signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body).unwrap();
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_is_not_signed_is_no_event() {
+        let receiver = Receiver::start(&[503]).await.unwrap();
+        let call = || crate::Client::new(receiver.address()).call(http::Method::POST, "/hook").body("{}");
+        assert_eq!(call().send().await.unwrap().status, 503);
+        assert_eq!(call().header("webhook-id", "1").send().await.unwrap().status, 204);
+        assert_eq!(receiver.delivered(1).await.unwrap().len(), 1);
+        assert!(receiver.deliveries()[1].event().is_err());
+    }
 }

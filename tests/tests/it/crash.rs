@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use fastrand::Rng;
 use headworks_tests::{
-    Answer, Config, Headworks, Raw, digest::content, remains, seed::seed, until, webhook::Receiver,
+    Answer, Config, Headworks, Raw, Rows, digest::content, remains, seed::seed, until, webhook::Receiver,
 };
 use serde_json::Value;
 use tokio::{sync::watch, task::JoinSet, time::sleep};
@@ -22,8 +22,9 @@ const UPLOADERS: u64 = 32;
 /// The longest life of a process between two crashes.
 const LIFE_MS: u64 = 400;
 
-/// How long the last process may take to settle what the crashes left.
-const SETTLED: Duration = Duration::from_secs(60);
+/// How long the last process may take to settle what the crashes left: deliveries that it interrupted are tried again when their
+/// lease has run out, after half a minute.
+const SETTLED: Duration = Duration::from_secs(90);
 
 /// One upload, all of which follows from the seed.
 #[derive(Clone, Debug)]
@@ -175,6 +176,9 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() -> Result<()>
             ensure!(there["id"] == id.as_str(), "{path} was acknowledged as {id}, and is {there}");
         }
         compare(headworks, seed, &objects).await?;
+        let rows = Rows::count(&headworks.data())?;
+        let one = i64::try_from(objects.len())?;
+        ensure!(rows == Rows { ledger: one, objects: one, events: one }, "{rows:?} for {one} objects");
         told_once(&receiver, &objects).await?;
         eprintln!("{} acknowledged, {} stored", acknowledged.len(), objects.len());
         Ok(())

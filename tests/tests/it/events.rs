@@ -40,13 +40,13 @@ async fn a_stored_object_is_told_once_signed_and_with_the_requests_trace() -> Re
 
 #[tokio::test]
 async fn a_receiver_that_fails_is_told_the_same_again() -> Result<()> {
-    let receiver = Receiver::start(&[500, 429]).await?;
+    let receiver = Receiver::start(&[500]).await?;
     let config = Receiver::wired(receiver.address(), Config::new()?, &["object.stored"]);
     Headworks::run(config, async |headworks| {
         headworks.client().put("a", "x").send().await?.with_status(201)?;
         receiver.delivered(1).await?;
         let tries = receiver.deliveries();
-        ensure!(tries.len() == 3, "{tries:#?}");
+        ensure!(tries.len() == 2, "{tries:#?}");
         ensure!(tries.iter().all(|one| one.body == tries[0].body), "{tries:#?}");
         ensure!(receiver.event_ids()?.values().all(|ids| ids.len() == 1));
         Ok(())

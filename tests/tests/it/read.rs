@@ -106,7 +106,9 @@ async fn what_was_deleted_is_gone() -> Result<()> {
         client.call(Method::DELETE, &object).send().await?.with_status(204)?;
         let left = async || remains::objects(&headworks.data());
         until("the bytes to go", DEADLINE, left, Vec::is_empty).await?;
-        headworks.nothing_is_left().await
+        let listing = client.get("/v1/objects").send().await?.with_status(200)?.json()?;
+        ensure!(listing["objects"] == serde_json::json!([]), "{listing}");
+        Ok(())
     })
     .await
 }
