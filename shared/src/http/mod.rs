@@ -2,14 +2,18 @@
 
 mod code;
 mod context;
+mod metrics;
 mod problem;
 mod reply;
+mod scope;
 mod screen;
 mod server;
 mod wire;
 
 pub use code::Code;
 pub use context::{Context, REQUEST_ID, TRACEPARENT};
+pub use metrics::Metrics;
 pub use problem::Problem;
 pub use reply::{Body, Reply, json};
+pub use scope::scope;
 pub use server::{Connection, Handler, Rules, listen, serve};
