@@ -63,6 +63,7 @@ pub async fn suite(make: impl AsyncFn(Settings) -> Arc<dyn JobQueue>) {
         claims::each_of_many_who_wait_gets_a_job(lasting(20))
         claims::a_delayed_job_wakes_who_waits(lasting(10))
         claims::a_lapsed_lease_wakes_who_waits(short_lease)
+        claims::a_lease_that_began_while_one_waits_wakes_it_when_it_lapses(short_lease)
         leases::a_lapsed_lease_is_delivered_again_with_one_more_delivery(short_lease)
         leases::a_heartbeat_keeps_the_lease(Settings { lease: 4 * SHORT, ..lasting(10) })
         leases::late_answers_change_nothing(short_lease)
