@@ -1,7 +1,7 @@
 //! What every queue must keep: each promise in the docs of [`JobQueue`] has its function here, and [`suite`] runs them all.
 //!
-//! Time is real for a backend with a thread or a process of its own, so the suite's leases and grants are short where it waits for them to
-//! lapse, and long elsewhere. A backend that runs on tokio's clock can be tested with the clock paused.
+//! Time is real for a backend with a thread or a process of its own, so the suite's leases and grants are short where it
+//! waits for them to lapse, and long elsewhere. A backend that runs on tokio's clock can be tested with the clock paused.
 
 mod bound;
 mod claims;
@@ -63,9 +63,11 @@ pub async fn suite(make: impl AsyncFn(Settings) -> Arc<dyn JobQueue>) {
         claims::each_of_many_who_wait_gets_a_job(lasting(20))
         claims::a_delayed_job_wakes_who_waits(lasting(10))
         claims::a_lapsed_lease_wakes_who_waits(short_lease)
+        claims::a_lease_that_began_while_one_waits_wakes_it_when_it_lapses(short_lease)
         leases::a_lapsed_lease_is_delivered_again_with_one_more_delivery(short_lease)
         leases::a_heartbeat_keeps_the_lease(Settings { lease: 4 * SHORT, ..lasting(10) })
         leases::late_answers_change_nothing(short_lease)
+        leases::an_answer_to_an_earlier_claim_changes_nothing(lasting(10))
         leases::done_jobs_leave_the_queue(lasting(10))
         leases::a_job_put_back_waits_for_its_delay(lasting(10))
         leases::a_job_put_back_stands_at_the_end_of_its_line(lasting(10))

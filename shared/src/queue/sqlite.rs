@@ -1,14 +1,14 @@
 //! A queue in a SQLite file of its own, for one process.
 //!
-//! One thread owns the rules ([`State`], in memory) and the file, which is a journal of them. It takes all requests that wait,
+//! One thread owns the rules (in memory) and the file, which is a journal of them. It takes all requests that wait,
 //! applies them, writes them in one transaction and only then answers them: group commit, so that the busier the queue is, the less
 //! a job costs. What was answered survives the end of the process; the last moments may be lost in a power cut, and the
 //! sweep makes those jobs again.
 //!
 //! Leases and credits are not written: who held them is gone when the process is. After a start every job is in line in
 //! the order of arrival, or delayed until its time; the count of deliveries is written with each claim, so a job that kills
-//! the process shows at the next start. When the file cannot be written, all who wait are told [`Error::Unavailable`], and the rules start again from
-//! the file: leases and credits lapse, nothing that was answered is lost.
+//! the process shows at the next start. When the file cannot be written, all who wait are told [`Error::Unavailable`], and
+//! the rules start again from the file: leases and credits lapse, nothing that was answered is lost.
 
 mod journal;
 mod peek;
@@ -122,7 +122,7 @@ impl JobQueue for SqliteQueue {
 }
 
 impl Drop for SqliteQueue {
-    /// Waits for the thread: at most for [`WAITING`] requests, which is a fraction of a second.
+    /// Waits for the thread: for at most 4,096 requests, a fraction of a second.
     fn drop(&mut self) {
         self.requests.close();
         if let Some(thread) = self.thread.take() {

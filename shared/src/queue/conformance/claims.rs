@@ -113,3 +113,15 @@ pub(super) async fn a_lapsed_lease_wakes_who_waits(queue: &Queue) {
     assert_eq!((second[0].job.id, second[0].deliveries), (first.job.id, 2));
     assert_ne!(second[0].ticket, first.ticket);
 }
+
+pub(super) async fn a_lease_that_began_while_one_waits_wakes_it_when_it_lapses(queue: &Queue) {
+    let wait = || queue.claim(1, 2 * PATIENCE);
+    let push = async {
+        queue.until("empty", |depth| depth.jobs() == 0).await;
+        queue.fill(0..1, Priority::High).await;
+    };
+    let all = timeout(PATIENCE, async { tokio::join!(wait(), wait(), push) }).await;
+    let (one, other, ()) = all.expect("both have it in time");
+    assert_eq!((numbers(&one), numbers(&other)), (vec![0], vec![0]));
+    assert_eq!(one[0].deliveries + other[0].deliveries, 1 + 2);
+}

@@ -31,9 +31,9 @@ const MIGRATIONS: &[&str] = &["CREATE TABLE jobs (
 const INSERT: &str = "INSERT INTO jobs (seq, id, priority, tries, deliveries, due, enqueued_at, payload)
     VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6)";
 /// Counted before a worker has the job, so that a job that kills the process was counted.
-const CLAIM: &str = "UPDATE jobs SET deliveries = ?2 WHERE seq = ?1";
+const CLAIM: &str = "UPDATE jobs SET deliveries = deliveries + 1 WHERE seq BETWEEN ?1 AND ?2";
 const AGAIN: &str = "UPDATE jobs SET tries = ?2, deliveries = ?3, due = ?4 WHERE seq = ?1";
-const DELETE: &str = "DELETE FROM jobs WHERE seq = ?1";
+const DELETE: &str = "DELETE FROM jobs WHERE seq BETWEEN ?1 AND ?2";
 const LOAD: &str =
     "SELECT seq, id, priority, tries, deliveries, due, enqueued_at, payload FROM jobs ORDER BY seq";
 
@@ -82,9 +82,9 @@ impl<'c> Journal<'c> {
         Ok(())
     }
 
-    pub(super) fn claim(&mut self, entry: u64, deliveries: u32) -> rusqlite::Result<()> {
-        self.claim.execute(params![whole(entry), deliveries])?;
-        Ok(())
+    /// These were handed out once more.
+    pub(super) fn claim(&mut self, entries: Vec<u64>) -> rusqlite::Result<()> {
+        each_run(&mut self.claim, entries)
     }
 
     pub(super) fn again(
@@ -98,14 +98,28 @@ impl<'c> Journal<'c> {
         Ok(())
     }
 
-    pub(super) fn done(&mut self, entry: u64) -> rusqlite::Result<()> {
-        self.delete.execute(params![whole(entry)])?;
-        Ok(())
+    /// These have left the queue.
+    pub(super) fn done(&mut self, entries: Vec<u64>) -> rusqlite::Result<()> {
+        each_run(&mut self.delete, entries)
     }
 
     pub(super) fn commit(self) -> rusqlite::Result<()> {
         self.transaction.commit()
     }
+}
+
+/// Executes `statement` once for each run of numbers without a gap: jobs mostly come, are taken and leave in such runs, and one
+/// walk along them is cheaper than a search for each.
+fn each_run(statement: &mut CachedStatement<'_>, mut entries: Vec<u64>) -> rusqlite::Result<()> {
+    entries.sort_unstable();
+    for run in entries.chunk_by(|one, next| one + 1 == *next) {
+        if let [first, ..] = run
+            && let [.., last] = run
+        {
+            statement.execute([whole(*first), whole(*last)])?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes all jobs of the file into `state`. A row that cannot be read is removed: the sweep makes its job again.
@@ -129,7 +143,7 @@ pub(super) fn load(
         }
     }
     for seq in unreadable {
-        connection.prepare_cached(DELETE)?.execute([seq])?;
+        connection.prepare_cached(DELETE)?.execute([seq, seq])?;
     }
     Ok(())
 }

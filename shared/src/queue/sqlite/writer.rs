@@ -193,19 +193,13 @@ impl Turn<'_> {
 
     fn claim(&mut self, max: usize) -> rusqlite::Result<Taken> {
         let claimed = self.state.claim(max, self.now);
-        for one in &claimed {
-            self.journal.claim(one.ticket.entry, one.deliveries)?;
-        }
+        self.journal.claim(claimed.iter().map(|one| one.ticket.entry).collect())?;
         Ok(Taken::new(claimed, self.state.next_ready(), self.back.clone()))
     }
 
     fn done(&mut self, tickets: &[Ticket]) -> rusqlite::Result<()> {
-        for ticket in tickets {
-            if self.state.done(*ticket, self.now) {
-                self.journal.done(ticket.entry)?;
-            }
-        }
-        Ok(())
+        let stood = tickets.iter().filter(|ticket| self.state.done(**ticket, self.now));
+        self.journal.done(stood.map(|ticket| ticket.entry).collect())
     }
 
     fn again(&mut self, ticket: Ticket, delay: Duration, tried: bool) -> rusqlite::Result<()> {

@@ -26,7 +26,7 @@ fn op() -> impl Strategy<Value = Op> {
     let want = || prop_oneof![Just(0), 0..8_usize, Just(99)];
     prop_oneof![
         2 => (0..3_u8, [want(), want(), want()]).prop_map(|(holder, want)| Op::Hold { holder, want }),
-        6 => (any::<u8>(), 0..3_usize, proptest::option::of(0..3_u8))
+        6 => (0..40_u8, 0..3_usize, proptest::option::of(0..3_u8))
             .prop_map(|(id, priority, holder)| Op::Push { id, priority, holder }),
         3 => (0..6_usize).prop_map(Op::Claim),
         1 => (0..64_usize).prop_map(Op::Extend),
