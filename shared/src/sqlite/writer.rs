@@ -127,6 +127,10 @@ fn serve(connection: &Connection, requests: &async_channel::Receiver<Box<dyn Req
 
 fn commit_together(connection: &Connection, group: &mut [Box<dyn Request>]) -> rusqlite::Result<()> {
     let mut transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    // Alone it needs no savepoint, for which SQLite would copy each page that it changes.
+    if let [alone] = group {
+        return if alone.is_wanted() && alone.run(&transaction) { transaction.commit() } else { Ok(()) };
+    }
     for request in group.iter_mut().filter(|request| request.is_wanted()) {
         let savepoint = transaction.savepoint()?;
         if request.run(&savepoint) {
