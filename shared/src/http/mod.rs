@@ -1,9 +1,19 @@
 //! HTTP as all listeners speak it: the accept loop with its limits, the screening of request heads, replies and problems.
 
 mod code;
+mod context;
+mod metrics;
 mod problem;
 mod reply;
+mod scope;
+mod screen;
+mod server;
+mod wire;
 
 pub use code::Code;
+pub use context::{Context, REQUEST_ID, TRACEPARENT};
+pub use metrics::Metrics;
 pub use problem::Problem;
 pub use reply::{Body, Reply, json};
+pub use scope::scope;
+pub use server::{Connection, Handler, Rules, listen, serve};

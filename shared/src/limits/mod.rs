@@ -1,1 +1,9 @@
-//! To be written.
+//! What a process takes on at most: bytes in memory, and whether anything new at all.
+
+mod budget;
+mod gate;
+mod memory;
+
+pub use budget::{Budget, Leased};
+pub use gate::{Gate, Mark, Reason, Sample, Shutter};
+pub use memory::{MemoryUse, read_memory};

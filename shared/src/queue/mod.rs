@@ -6,10 +6,12 @@
 //!
 //! The queue need not be durable for safety: an object is its own receipt, and the sweep makes its job again.
 
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod memory;
 pub mod sqlite;
 mod state;
+mod wait;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -109,7 +111,8 @@ pub struct Claimed {
     pub job: Arc<Job>,
     /// What to answer with.
     pub ticket: Ticket,
-    /// How often it was handed out, this time included; a job that kills its worker shows by it.
+    /// How often it was handed out, this time included, times that were answered by putting it back left out; a job that
+    /// kills its worker shows by it.
     pub deliveries: u32,
 }
 

@@ -1,0 +1,244 @@
+//! The accept loop and its connections: bounded in number, in time and in what each may hold.
+//!
+//! Who is over a limit waits in the kernel's backlog. A connection ends with a lingering close: an answer that was sent before the
+//! body was read would be lost otherwise, because the kernel resets a connection that is closed with unread bytes.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tracing::{debug, warn};
+
+use super::{
+    Code, Problem, Reply,
+    context::new_id,
+    wire::{Watch, Wire},
+};
+use crate::{
+    config::settings::Limits,
+    shutdown::{Stop, Tasks},
+};
+
+/// The kernel's buffers of each connection, in bytes: with a store that stalls they are the largest memory of all.
+const SOCKET_BUFFER: usize = 256 << 10;
+
+/// The user-space read buffers of all connections together should come to this.
+const READ_BUFFERS_OF_ALL: usize = 16 << 20;
+
+/// The least read buffer: it must hold the largest head.
+const MIN_READ_BUFFER: usize = 40 << 10;
+
+/// The largest: more is no faster.
+const MAX_READ_BUFFER: usize = 256 << 10;
+
+/// How long a closed connection may take to notice.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// How long accepting rests when the process is out of file descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// The answer to a request. Dropped when the client goes away.
+    fn handle(&self, request: Request<Incoming>, wire: Connection) -> impl Future<Output = Reply> + Send;
+}
+
+/// The connection a request came on.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The client's address.
+    pub peer: SocketAddr,
+    watch: Watch,
+}
+
+impl Connection {
+    /// To be called when a chunked body was read to its end, so that the next head is known for one.
+    pub fn body_ended(&self) {
+        self.watch.body_ended();
+    }
+}
+
+/// Opens a listener with buffers of a known size, which its connections inherit.
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// What rules a listener's connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The most connections at once.
+    pub connections: usize,
+    /// From a request's first moment to its head's end.
+    pub header_timeout: Duration,
+    /// Without a byte of an answer taken.
+    pub stall_timeout: Duration,
+    /// The most bytes that are read and thrown away after the last answer.
+    pub linger: u64,
+}
+
+impl From<&Limits> for Rules {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            connections: limits.connections,
+            header_timeout: limits.header_timeout.0,
+            stall_timeout: limits.stall_timeout.0,
+            linger: limits.linger.0,
+        }
+    }
+}
+
+/// Serves a listener until `stop`; then connections end with the answer they are at.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: Arc<H>,
+    rules: Rules,
+    tasks: Tasks,
+    stop: Stop,
+) {
+    let permits = Arc::new(Semaphore::new(rules.connections));
+    let live = Arc::new(AtomicUsize::new(0));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &permits) => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer, permit)) => {
+                let (handler, held) = (Arc::clone(&handler), Held::new(permit, &live));
+                let stop = stop.clone();
+                tasks.spawn("connection", move |_| connection(stream, peer, handler, rules, held, stop));
+            }
+            Err(error) => {
+                warn!(%error, "connection not accepted");
+                sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
+}
+
+/// A connection's place among the others.
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    live: Arc<AtomicUsize>,
+    others: usize,
+}
+
+impl Held {
+    fn new(permit: OwnedSemaphorePermit, live: &Arc<AtomicUsize>) -> Self {
+        let others = live.fetch_add(1, Ordering::Relaxed);
+        Self { _permit: permit, live: Arc::clone(live), others }
+    }
+
+    fn read_buffer(&self) -> usize {
+        (READ_BUFFERS_OF_ALL / (self.others + 1)).clamp(MIN_READ_BUFFER, MAX_READ_BUFFER)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn connection<H: Handler>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    handler: Arc<H>,
+    rules: Rules,
+    held: Held,
+    stop: Stop,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "connection lost before its first byte");
+        return;
+    }
+    let watch = Watch::new();
+    let wire = Connection { peer, watch: watch.clone() };
+    let service = service_fn(move |request| {
+        let (handler, wire) = (Arc::clone(&handler), wire.clone());
+        Box::pin(async move { Ok::<_, Infallible>(handler.handle(request, wire).await) })
+    });
+    let mut served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(rules.header_timeout)
+        .max_buf_size(held.read_buffer())
+        .max_headers(128)
+        .serve_connection(TokioIo::new(Wire::new(stream, watch.clone(), rules.stall_timeout)), service);
+    let ended = tokio::select! {
+        ended = poll_fn(|context| served.poll_without_shutdown(context)) => ended,
+        () = stop.cancelled() => {
+            std::pin::Pin::new(&mut served).graceful_shutdown();
+            poll_fn(|context| served.poll_without_shutdown(context)).await
+        }
+    };
+    if let Err(error) = &ended {
+        debug!(%peer, %error, "connection ended early");
+    }
+    let slow = ended.is_err_and(|error| error.is_timeout()) && watch.within_head();
+    let last_word = watch.refused().or(slow.then_some(Code::TooSlow));
+    let Wire { stream, .. } = served.into_parts().io.into_inner();
+    if timeout(LINGER, farewell(stream, last_word, rules.linger)).await.is_err() {
+        debug!(%peer, "connection closed on a client that would not");
+    }
+}
+
+/// Says the last word where hyper could not, and closes so that the client can read it.
+async fn farewell(mut stream: TcpStream, last_word: Option<Code>, linger: u64) {
+    if let Some(code) = last_word
+        && stream.write_all(&raw(&Problem::new(code).close(), &new_id())).await.is_err()
+    {
+        return;
+    }
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = stream.take(linger);
+    let mut thrown_away = [0; 4096];
+    while rest.read(&mut thrown_away).await.is_ok_and(|bytes| bytes > 0) {}
+}
+
+/// A problem as the bytes of an HTTP/1.1 answer.
+fn raw(problem: &Problem, request_id: &str) -> Vec<u8> {
+    let (status, body) = (problem.code().status(), problem.to_json(request_id).to_string());
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}

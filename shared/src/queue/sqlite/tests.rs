@@ -1,0 +1,198 @@
+//! What the file adds to the seam's promises: jobs outlive the process, and a file that fails is lived with.
+
+use std::{fs, pin::pin, task::Poll};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::{
+    model::{Priority, Timestamp},
+    queue::conformance::{self, holder, job},
+};
+
+const SETTINGS: Settings = Settings::with_capacity(10);
+const PATIENCE: Duration = Duration::from_secs(20);
+const START: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+
+fn open(folder: &TempDir, clock: &Clock) -> SqliteQueue {
+    SqliteQueue::open(&folder.path().join("queue.db"), SETTINGS, clock.clone()).expect("open the queue")
+}
+
+async fn claim(queue: &SqliteQueue, max: usize) -> Vec<Claimed> {
+    queue.claim(max, Duration::ZERO).await.expect("claim")
+}
+
+async fn push(queue: &SqliteQueue, numbers: std::ops::Range<u64>) {
+    for n in numbers {
+        queue.push(job(n, Priority::Normal), None).await.expect("push");
+    }
+}
+
+/// The job's id, tries and deliveries.
+fn told(claimed: &[Claimed]) -> Vec<(crate::model::UploadId, u32, u32)> {
+    claimed.iter().map(|one| (one.job.id, one.job.tries, one.deliveries)).collect()
+}
+
+fn id(n: u64) -> crate::model::UploadId {
+    job(n, Priority::Normal).id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_every_promise_of_the_seam() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    conformance::suite(async |settings| {
+        let n = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = folder.path().join(format!("{n}.db"));
+        Arc::new(SqliteQueue::open(&path, settings, Clock::system()).expect("open the queue"))
+            as Arc<dyn JobQueue>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn jobs_survive_reopening_with_tries_deliveries_and_delays() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::manual(START));
+    let queue = open(&folder, &clock);
+    push(&queue, 0..5).await;
+    let claimed = claim(&queue, 4).await;
+    queue.done(&[claimed[0].ticket]).await.expect("done");
+    queue.again(claimed[1].ticket, Duration::ZERO, true).await.expect("again");
+    queue.again(claimed[2].ticket, Duration::from_secs(60), true).await.expect("again");
+    queue.hold_credits(&holder(1), [2, 0, 0]).await.expect("hold credits");
+    drop(queue);
+
+    clock.advance(Duration::from_secs(10));
+    let queue = open(&folder, &clock);
+    let depth = queue.depth().await.expect("depth");
+    // The lease and the credits had no owner any more; the delay goes on.
+    assert_eq!((depth.ready, depth.in_flight, depth.delayed), ([0, 3, 0], [0; 3], [0, 1, 0]));
+    assert_eq!(depth.credited, [0; 3]);
+    let oldest = depth.oldest.expect("there are jobs");
+    assert!(oldest >= Duration::from_secs(10) && oldest < Duration::from_secs(40), "{oldest:?}");
+    let again = claim(&queue, 9).await;
+    assert_eq!(told(&again), [(id(1), 1, 1), (id(3), 0, 2), (id(4), 0, 1)]);
+    assert_eq!(again[1].job.payload, job(3, Priority::Normal).payload);
+    drop(queue);
+
+    clock.advance(Duration::from_secs(50));
+    let again = claim(&open(&folder, &clock), 9).await;
+    assert_eq!(told(&again), [(id(1), 1, 2), (id(2), 1, 1), (id(3), 0, 3), (id(4), 0, 2)]);
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_a_kill() {
+    let (folder, killed) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let clock = Clock::manual(START);
+    let queue = open(&folder, &clock);
+    push(&queue, 0..3).await;
+    let claimed = claim(&queue, 2).await;
+    queue.done(&[claimed[0].ticket]).await.expect("done");
+    // What a process that is killed now leaves behind.
+    for file in ["queue.db", "queue.db-wal"] {
+        fs::copy(folder.path().join(file), killed.path().join(file)).expect("copy the file");
+    }
+    push(&queue, 3..4).await;
+    assert_eq!(told(&claim(&open(&killed, &clock), 9).await), [(id(1), 0, 2), (id(2), 0, 1)]);
+}
+
+#[tokio::test]
+async fn dropping_the_handle_writes_what_was_accepted() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::manual(START));
+    let queue = open(&folder, &clock);
+    {
+        let mut unheard = pin!(queue.push(job(1, Priority::High), None));
+        asked(unheard.as_mut()).await;
+    }
+    drop(queue);
+    assert_eq!(told(&claim(&open(&folder, &clock), 9).await), [(id(1), 0, 1)]);
+}
+
+/// Polls once, so that the request is on its way.
+async fn asked(mut future: std::pin::Pin<&mut impl Future>) {
+    std::future::poll_fn(|cx| {
+        drop(future.as_mut().poll(cx));
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn jobs_for_a_worker_that_went_away_are_in_line_again_before_their_lease_lapses() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::system());
+    let queue = open(&folder, &clock);
+    push(&queue, 0..4).await;
+    for _ in 0..50 {
+        let mut unheard = pin!(queue.claim(4, Duration::ZERO));
+        asked(unheard.as_mut()).await;
+        // Now and then the answer is there already, now and then it is not.
+        tokio::task::yield_now().await;
+    }
+    let begun = Instant::now();
+    while queue.depth().await.expect("depth").ready != [0, 4, 0] {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", queue.depth().await);
+        sleep(Duration::from_millis(5)).await;
+    }
+    let claimed = claim(&queue, 9).await;
+    assert!(claimed.len() == 4 && claimed.iter().all(|one| one.deliveries == 1), "{claimed:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_told_and_lived_with() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::system());
+    let queue = open(&folder, &clock);
+    push(&queue, 0..3).await;
+    let before = claim(&queue, 1).await;
+    queue.hold_credits(&holder(1), [2, 0, 0]).await.expect("hold credits");
+    let other = Connection::open(folder.path().join("queue.db")).expect("open the file");
+    other.execute_batch("ALTER TABLE jobs RENAME TO away").expect("rename the table");
+    for _ in 0..2 {
+        let refused = queue.push(job(9, Priority::Normal), Some(&holder(1))).await;
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    }
+    other.execute_batch("ALTER TABLE away RENAME TO jobs").expect("rename the table");
+    // The rules began again from the file: no credit, no lease, and nothing that was refused.
+    let depth = queue.depth().await.expect("depth");
+    assert_eq!((depth.ready, depth.total()), ([0, 3, 0], 3));
+    queue.done(&[before[0].ticket]).await.expect("done");
+    assert_eq!(told(&claim(&queue, 9).await), [(id(0), 0, 2), (id(1), 0, 1), (id(2), 0, 1)]);
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_is_left_to_the_sweep() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::system());
+    let queue = open(&folder, &clock);
+    push(&queue, 0..3).await;
+    drop(queue);
+    let other = Connection::open(folder.path().join("queue.db")).expect("open the file");
+    other.execute_batch("UPDATE jobs SET payload = '{}' WHERE seq = 2").expect("spoil a row");
+    let queue = open(&folder, &clock);
+    assert_eq!(told(&claim(&queue, 9).await), [(id(0), 0, 1), (id(2), 0, 1)]);
+    let rows: i64 = other.query_row("SELECT COUNT(*) FROM jobs", [], |row| row.get(0)).expect("count");
+    assert_eq!(rows, 2);
+}
+
+#[tokio::test]
+async fn others_can_look_into_the_file() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::manual(START));
+    let path = folder.path().join("queue.db");
+    assert!(peek_depth(&path, &clock).is_err(), "there is no file");
+    let queue = open(&folder, &clock);
+    assert_eq!(peek_depth(&path, &clock).expect("look"), Depth::default());
+    push(&queue, 0..3).await;
+    queue.push(job(3, Priority::Low), None).await.expect("push");
+    let claimed = claim(&queue, 2).await;
+    queue.again(claimed[0].ticket, Duration::from_secs(60), true).await.expect("again");
+    clock.advance(Duration::from_secs(5));
+    let expected = Depth {
+        ready: [0, 2, 1],
+        delayed: [0, 1, 0],
+        oldest: Some(Duration::from_secs(5)),
+        ..Depth::default()
+    };
+    assert_eq!(peek_depth(&path, &clock).expect("look"), expected);
+    drop(queue);
+    assert_eq!(peek_depth(&path, &clock).expect("look"), expected);
+}

@@ -1,0 +1,221 @@
+//! The thread: takes what waits, applies it, writes it, answers it.
+
+use std::{sync::Arc, time::Duration};
+
+use async_channel::{Receiver, WeakSender};
+use rusqlite::Connection;
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use super::{
+    super::{
+        Holder, Ticket,
+        state::{Full, Pushed, State},
+        wait::Bell,
+    },
+    journal::{self, Journal},
+    request::{Answer, Request, Taken},
+};
+use crate::{
+    clock::Clock,
+    model::{Job, Timestamp},
+    report::Report,
+};
+
+/// The most requests in one transaction: it bounds how long the first of them waits for the last.
+const BATCH: usize = 1024;
+
+/// Owns the rules and the file.
+pub(super) struct Writer {
+    connection: Connection,
+    state: State,
+    health: Health,
+    clock: Clock,
+    bell: Arc<Bell>,
+}
+
+/// Whether the rules agree with the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Well,
+    /// The last transaction failed: before the next one the rules start again from the file.
+    Failing,
+}
+
+impl Writer {
+    /// Nothing is loaded yet.
+    pub(super) fn new(connection: Connection, state: State, clock: Clock, bell: Arc<Bell>) -> Self {
+        Self { connection, state, health: Health::Well, clock, bell }
+    }
+
+    /// Starts the rules from the file.
+    pub(super) fn load(&mut self) -> rusqlite::Result<()> {
+        let mut state = self.state.emptied();
+        journal::load(&self.connection, &mut state, self.clock.now(), Instant::now())?;
+        self.state = state;
+        Ok(())
+    }
+
+    /// Serves requests until the last handle is gone and the last request is written.
+    pub(super) fn run(mut self, requests: &Receiver<Request>, back: &WeakSender<Request>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Ok(first) = requests.recv_blocking() {
+            batch.push(first);
+            while batch.len() < BATCH
+                && let Ok(next) = requests.try_recv()
+            {
+                batch.push(next);
+            }
+            match self.write(&mut batch, back) {
+                Ok(written) => self.answer(written),
+                Err(error) => self.fail(&error),
+            }
+            // Requests that were not written are dropped, which is their answer.
+            batch.clear();
+        }
+    }
+
+    fn write(&mut self, batch: &mut Vec<Request>, back: &WeakSender<Request>) -> rusqlite::Result<Written> {
+        let mut written = Written::with_capacity(batch.len());
+        if self.health == Health::Failing {
+            self.load()?;
+            written.look_again = true;
+        }
+        let mut turn = Turn {
+            state: &mut self.state,
+            journal: Journal::begin(&self.connection)?,
+            now: Instant::now(),
+            wall: self.clock.now(),
+            back,
+            written,
+        };
+        for request in batch.drain(..) {
+            let answer = turn.apply(request)?;
+            turn.written.answers.push(answer);
+        }
+        let Turn { journal, written, .. } = turn;
+        journal.commit()?;
+        Ok(written)
+    }
+
+    fn answer(&mut self, written: Written) {
+        if self.health == Health::Failing {
+            info!("the queue's file is written again");
+            self.health = Health::Well;
+        }
+        written.answers.into_iter().for_each(Answer::send);
+        self.bell.ring(written.ready);
+        if written.look_again {
+            self.bell.ring_for_all();
+        }
+    }
+
+    fn fail(&mut self, error: &rusqlite::Error) {
+        if self.health == Health::Well {
+            error!(error = %Report(error), "the queue's file is not written, requests are refused");
+        }
+        self.health = Health::Failing;
+    }
+}
+
+/// What is to be told when a transaction is written.
+struct Written {
+    answers: Vec<Answer>,
+    /// How many jobs came into line.
+    ready: usize,
+    /// Whether what time will bring has changed.
+    look_again: bool,
+}
+
+impl Written {
+    fn with_capacity(requests: usize) -> Self {
+        Self { answers: Vec::with_capacity(requests), ready: 0, look_again: false }
+    }
+}
+
+/// One transaction's view of everything.
+struct Turn<'a> {
+    state: &'a mut State,
+    journal: Journal<'a>,
+    now: Instant,
+    wall: Timestamp,
+    back: &'a WeakSender<Request>,
+    written: Written,
+}
+
+impl Turn<'_> {
+    fn apply(&mut self, request: Request) -> rusqlite::Result<Answer> {
+        Ok(match request {
+            Request::Hold { holder, want, answer } => {
+                Answer::Granted(answer, self.state.hold_credits(&holder, want, self.now))
+            }
+            Request::Push { job, payload, holder, answer } => {
+                Answer::Pushed(answer, self.push(&job, &payload, holder.as_ref())?)
+            }
+            Request::Claim { max, answer } => {
+                // Who has stopped waiting gets nothing.
+                let max = if answer.is_closed() { 0 } else { max };
+                Answer::Taken(answer, self.claim(max)?)
+            }
+            Request::Extend { tickets, answer } => {
+                for ticket in tickets {
+                    self.state.extend(ticket, self.now);
+                }
+                Answer::Written(answer)
+            }
+            Request::Done { tickets, answer } => {
+                self.done(&tickets)?;
+                Answer::Written(answer)
+            }
+            Request::Again { tickets, delay, tried, answer } => {
+                for ticket in tickets {
+                    self.again(ticket, delay, tried)?;
+                }
+                Answer::Written(answer)
+            }
+            Request::Depth { answer } => Answer::Counted(answer, self.state.depth(self.now)),
+        })
+    }
+
+    fn push(
+        &mut self,
+        job: &Arc<Job>,
+        payload: &str,
+        holder: Option<&Holder>,
+    ) -> rusqlite::Result<Result<(), Full>> {
+        let pushed = self.state.push(Arc::clone(job), holder, self.now);
+        if let Ok(Pushed::New(entry)) = pushed {
+            self.journal.push(entry, job, payload, self.wall)?;
+            self.written.ready += 1;
+        }
+        Ok(pushed.map(drop))
+    }
+
+    fn claim(&mut self, max: usize) -> rusqlite::Result<Taken> {
+        let claimed = self.state.claim(max, self.now);
+        for one in &claimed {
+            self.journal.claim(one.ticket.entry, one.deliveries)?;
+        }
+        Ok(Taken::new(claimed, self.state.next_ready(), self.back.clone()))
+    }
+
+    fn done(&mut self, tickets: &[Ticket]) -> rusqlite::Result<()> {
+        for ticket in tickets {
+            if self.state.done(*ticket, self.now) {
+                self.journal.done(ticket.entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn again(&mut self, ticket: Ticket, delay: Duration, tried: bool) -> rusqlite::Result<()> {
+        let Some(back) = self.state.again(ticket, delay, tried, self.now) else { return Ok(()) };
+        if delay.is_zero() {
+            self.written.ready += 1;
+            self.journal.again(ticket.entry, back, None)
+        } else {
+            self.written.look_again = true;
+            self.journal.again(ticket.entry, back, Some(self.wall.after(delay)))
+        }
+    }
+}

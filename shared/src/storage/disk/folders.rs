@@ -1,0 +1,153 @@
+//! Folders that are made once, and synced once for all who wait.
+//!
+//! A file's name is durable when its folder has been synced after the rename. Uploads that end together share one sync: the first
+//! starts it, those who come meanwhile wait for the next one, which begins only after their rename.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use tokio::sync::oneshot;
+
+use crate::storage::Cause;
+
+/// How many folders are remembered as made; then it forgets, and looks at the disk again.
+const REMEMBERED: usize = 4096;
+
+/// What a waiter is told.
+type Verdict = Result<(), Cause>;
+
+/// The folders of one store.
+#[derive(Debug)]
+pub(super) struct Folders {
+    durable: bool,
+    made: RwLock<HashSet<PathBuf>>,
+    making: Mutex<()>,
+    waiting: Mutex<HashMap<PathBuf, Vec<oneshot::Sender<Verdict>>>>,
+}
+
+impl Folders {
+    pub(super) fn new(durable: bool) -> Self {
+        Self { durable, made: RwLock::default(), making: Mutex::default(), waiting: Mutex::default() }
+    }
+
+    /// Makes `folder` and those above it, down from `root`. When it returns, they are durable, whoever made them.
+    pub(super) fn make(&self, root: &Path, folder: &Path) -> io::Result<()> {
+        if self.made.read().unwrap_or_else(PoisonError::into_inner).contains(folder) {
+            return Ok(());
+        }
+        let _one_at_a_time = lock(&self.making);
+        let below = folder.strip_prefix(root).map_err(io::Error::other)?;
+        let mut at = root.to_owned();
+        for name in below {
+            let parent = at.clone();
+            at.push(name);
+            match fs::create_dir(&at) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            if self.durable {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        if made.len() >= REMEMBERED {
+            made.clear();
+        }
+        made.insert(folder.to_owned());
+        Ok(())
+    }
+
+    /// Syncs a folder, or joins those who wait for its next sync. To be called on a blocking thread, after the rename.
+    pub(super) fn sync(&self, folder: &Path) -> Synced {
+        if !self.durable {
+            return Synced(None);
+        }
+        let (tell, told) = oneshot::channel();
+        let mut waiting = lock(&self.waiting);
+        if let Some(others) = waiting.get_mut(folder) {
+            others.push(tell);
+            return Synced(Some(told));
+        }
+        waiting.insert(folder.to_owned(), vec![tell]);
+        drop(waiting);
+        self.lead(folder);
+        Synced(Some(told))
+    }
+
+    /// Syncs until nobody waits any more.
+    fn lead(&self, folder: &Path) {
+        loop {
+            let turn = {
+                let mut waiting = lock(&self.waiting);
+                match waiting.get_mut(folder) {
+                    Some(turn) if !turn.is_empty() => std::mem::take(turn),
+                    _ => {
+                        waiting.remove(folder);
+                        return;
+                    }
+                }
+            };
+            let verdict: Verdict = File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|error| Arc::new(error) as Cause);
+            for waiter in turn {
+                // Who has gone does not want to know.
+                drop(waiter.send(verdict.clone()));
+            }
+        }
+    }
+}
+
+/// A sync on its way.
+#[must_use = "a name is durable only after its folder's sync"]
+pub(super) struct Synced(Option<oneshot::Receiver<Verdict>>);
+
+impl Synced {
+    /// Waits for it.
+    pub(super) async fn wait(self) -> Verdict {
+        match self.0 {
+            None => Ok(()),
+            Some(told) => {
+                told.await.unwrap_or_else(|_| Err(Arc::new(io::Error::other("the folder's sync broke down"))))
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_wait_are_told_and_nobody_is_left_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = Arc::new(Folders::new(true));
+        let folder = root.path().join("a/b");
+        folders.make(root.path(), &folder).unwrap();
+        let waits: Vec<_> = (0..64)
+            .map(|_| {
+                let (folders, folder) = (Arc::clone(&folders), folder.clone());
+                tokio::task::spawn_blocking(move || folders.sync(&folder))
+            })
+            .collect();
+        for wait in waits {
+            wait.await.unwrap().wait().await.unwrap();
+        }
+        assert!(lock(&folders.waiting).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_failed_sync_fails_all_who_waited_for_it() {
+        let folders = Folders::new(true);
+        assert!(folders.sync(Path::new("/nonexistent/folder")).wait().await.is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! What the store needs of its file system, tried out before the first upload.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    attribute::{self, MAX_BYTES},
+    stage::Stage,
+};
+
+/// The folder cannot hold a store.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// It cannot be made or written to.
+    #[error("write to the folder {}", folder.display())]
+    Write {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No extended attributes.
+    #[error(
+        "the file system of {} keeps no extended attributes of {MAX_BYTES} bytes, and objects keep their envelope in one: use ext4, xfs, btrfs, or tmpfs of Linux 6.6 or later",
+        folder.display()
+    )]
+    NoAttributes {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No `renameat2` with `RENAME_NOREPLACE`.
+    #[error("the file system of {} cannot rename without replacing: use ext4, xfs, btrfs or tmpfs", folder.display())]
+    NoCreateOnly {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Makes the store's folder.
+pub(super) fn prepare(root: &Path) -> Result<(), ProbeError> {
+    fs::create_dir_all(root).map_err(|source| ProbeError::Write { folder: root.to_owned(), source })
+}
+
+/// Writes a file, gives it an attribute, and renames it twice: the second time must fail.
+pub(super) fn try_out(root: &Path, stage: &Stage) -> Result<(), ProbeError> {
+    let folder = || root.to_owned();
+    let write = |source| ProbeError::Write { folder: folder(), source };
+    let place = root.join(".probe");
+    remove(&place).map_err(write)?;
+    let mut first = stage.create().map_err(write)?;
+    attribute::write(first.file().map_err(write)?, &[b'x'; MAX_BYTES])
+        .map_err(|source| ProbeError::NoAttributes { folder: folder(), source })?;
+    first.rename(&place).map_err(|source| ProbeError::NoCreateOnly { folder: folder(), source })?;
+    let second = stage.create().map_err(write)?.rename(&place);
+    remove(&place).map_err(write)?;
+    match second {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(ProbeError::NoCreateOnly { folder: folder(), source }),
+        Ok(()) => Err(ProbeError::NoCreateOnly {
+            folder: folder(),
+            source: io::Error::other("a file was replaced"),
+        }),
+    }
+}
+
+/// The part of the disk that is free for this process, 0 to 1.
+#[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 52 bits")]
+pub(super) fn free_ratio(root: &Path) -> io::Result<f64> {
+    let disk = rustix::fs::statvfs(root)?;
+    Ok(if disk.f_blocks == 0 { 1.0 } else { disk.f_bavail as f64 / disk.f_blocks as f64 })
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

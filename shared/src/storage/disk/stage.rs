@@ -1,0 +1,127 @@
+//! Staged files: bodies that are still coming. They are removed when their upload breaks off, and swept when it crashed.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, IoSlice, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rustix::fs::{Advice, CWD, RenameFlags};
+use uuid::Uuid;
+
+/// The folder of staged files, below the store's root: in the same file system, so that a rename is all it takes.
+pub(super) const STAGE: &str = ".stage";
+
+/// The kernel is told to begin writing a large body out after each of these, so that the last sync has little left to do.
+const WRITEBACK_EVERY: u64 = 8 << 20;
+
+/// Where staged files are made: in 256 folders, so that makers seldom wait for each other.
+#[derive(Debug)]
+pub(super) struct Stage {
+    root: PathBuf,
+}
+
+impl Stage {
+    pub(super) fn open(store: &Path) -> io::Result<Self> {
+        let root = store.join(STAGE);
+        for shard in 0..=u8::MAX {
+            fs::create_dir_all(root.join(format!("{shard:02x}")))?;
+        }
+        Ok(Self { root })
+    }
+
+    /// Makes an empty staged file.
+    pub(super) fn create(&self) -> io::Result<Staged> {
+        let name = Uuid::from_u128(fastrand::u128(..));
+        let path = self.root.join(format!("{:02x}/{name}", name.as_bytes()[0]));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok(Staged { path: Some(path), file: Some(file), written: 0, handed_over: 0 })
+    }
+
+    /// Removes staged files that nobody has written to for `idle`.
+    pub(super) fn sweep(&self, idle: Duration) -> io::Result<u64> {
+        let mut removed = 0;
+        for shard in fs::read_dir(&self.root)? {
+            for entry in fs::read_dir(shard?.path())? {
+                let entry = entry?;
+                let Ok(metadata) = entry.metadata() else { continue };
+                let untouched = metadata.modified()?.elapsed().unwrap_or_default();
+                if untouched >= idle && fs::remove_file(entry.path()).is_ok() {
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// A staged file; removed when dropped before its rename.
+#[derive(Debug)]
+pub(super) struct Staged {
+    path: Option<PathBuf>,
+    file: Option<File>,
+    written: u64,
+    handed_over: u64,
+}
+
+impl Staged {
+    pub(super) fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::Error::other("the staged file is closed"))
+    }
+
+    /// Appends the chunks.
+    pub(super) fn write(&mut self, chunks: &[Bytes]) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+        let mut rest = slices.as_mut_slice();
+        let mut file = self.file()?;
+        let mut written = 0;
+        while !rest.is_empty() {
+            let bytes = match file.write_vectored(rest) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            if bytes == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            written += bytes as u64;
+            IoSlice::advance_slices(&mut rest, bytes);
+        }
+        self.written += written;
+        self.begin_writeback()
+    }
+
+    /// `POSIX_FADV_DONTNEED` starts asynchronous writeback of the range (mm/fadvise.c), as `sync_file_range` would, without waiting.
+    fn begin_writeback(&mut self) -> io::Result<()> {
+        let pending = self.written - self.handed_over;
+        if pending >= WRITEBACK_EVERY {
+            rustix::fs::fadvise(
+                self.file()?,
+                self.handed_over,
+                std::num::NonZeroU64::new(pending),
+                Advice::DontNeed,
+            )?;
+            self.handed_over = self.written;
+        }
+        Ok(())
+    }
+
+    /// Moves the file to its place, unless there is one.
+    pub(super) fn rename(&mut self, place: &Path) -> io::Result<()> {
+        if let Some(path) = &self.path {
+            rustix::fs::renameat_with(CWD, path, CWD, place, RenameFlags::NOREPLACE)?;
+            self.path = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            // What cannot be removed now is swept later.
+            drop(fs::remove_file(path));
+        }
+    }
+}
