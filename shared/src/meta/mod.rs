@@ -63,7 +63,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// When the database cannot be reached: then nothing is known, and not "no row".
     async fn states(&self, ids: &[UploadId]) -> Result<Vec<Option<State>>, Error>;
 
-    /// Forgets ledger rows of purged uploads and events that were delivered, from before `before`; says how many rows went.
+    /// Forgets ledger rows of purged uploads and events that were delivered, from before `before`; says how many of both went.
+    /// The number of a deleted version may be given again once its upload is forgotten and no newer version is there.
     ///
     /// # Errors
     /// When the database cannot be reached.
@@ -197,7 +198,8 @@ pub trait Outbox: Send + Sync + fmt::Debug {
         lease: Duration,
     ) -> Result<Vec<Delivery>, Error>;
 
-    /// Writes what came of a try into the delivery, and a line into the delivery log.
+    /// Writes what came of a try into the delivery, and a line into the delivery log. A delivery that has ended stays as it is,
+    /// and the try leaves no line: it was told before, or another one came first.
     ///
     /// # Errors
     /// When the database cannot be reached.

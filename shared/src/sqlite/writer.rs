@@ -127,6 +127,10 @@ fn serve(connection: &Connection, requests: &async_channel::Receiver<Box<dyn Req
 
 fn commit_together(connection: &Connection, group: &mut [Box<dyn Request>]) -> rusqlite::Result<()> {
     let mut transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    // Alone it needs no savepoint, for which SQLite would copy each page that it changes.
+    if let [alone] = group {
+        return if alone.is_wanted() && alone.run(&transaction) { transaction.commit() } else { Ok(()) };
+    }
     for request in group.iter_mut().filter(|request| request.is_wanted()) {
         let savepoint = transaction.savepoint()?;
         if request.run(&savepoint) {
@@ -180,10 +184,17 @@ mod tests {
 
     impl Blocker {
         async fn begun(&self) {
-            while self.begun.try_recv().is_err() {
+            until("the writer is at work", || self.begun.try_recv().is_ok()).await;
+        }
+    }
+
+    async fn until(what: &str, mut reached: impl FnMut() -> bool) {
+        let polling = async {
+            while !reached() {
                 tokio::task::yield_now().await;
             }
-        }
+        };
+        timeout(Duration::from_secs(10), polling).await.expect(what);
     }
 
     fn block(writer: &Writer) -> (Blocker, impl Future<Output = Result<(), Error>>) {
@@ -206,14 +217,14 @@ mod tests {
             connection.execute("INSERT INTO t VALUES (2)", [])?;
             connection.execute("INSERT INTO t VALUES (1)", [])
         });
-        let together = async { tokio::join!(writer.call(insert(1)), spoiled, writer.call(insert(3))) };
-        let (blocked, (one, two, three), ()) = tokio::join!(blocking, together, async {
+        let together = async {
             blocker.begun().await;
-            while writer.line.len() < 3 {
-                tokio::task::yield_now().await;
-            }
-            drop(blocker.free);
-        });
+            tokio::join!(writer.call(insert(1)), spoiled, writer.call(insert(3)), async {
+                until("three wait", || writer.line.len() == 3).await;
+                drop(blocker.free);
+            })
+        };
+        let (blocked, (one, two, three, ())) = tokio::join!(blocking, together);
         blocked.unwrap();
         assert_eq!((one.unwrap(), three.unwrap()), (1, 1));
         assert!(matches!(two, Err(Error::Sqlite(_))), "{two:?}");

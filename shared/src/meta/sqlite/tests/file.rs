@@ -35,7 +35,7 @@ async fn what_was_answered_is_there_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let record = record(1, "a");
     let meta = open(&folder);
-    meta.persist(&[record.clone()], AT).await.unwrap();
+    meta.persist(std::slice::from_ref(&record), AT).await.unwrap();
     drop(meta);
     assert!(!folder.path().join("headworks.db-wal").exists(), "the file is closed");
     let meta = open(&folder);
