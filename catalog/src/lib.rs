@@ -33,7 +33,6 @@ use headworks_shared::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body::Body as _;
-use tokio::time::Instant;
 use tracing::error;
 
 use self::{
@@ -50,6 +49,9 @@ const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// What a cache must know: the answer depends on whose it is, and a deleted object must not be served on.
 const VARY: HeaderValue = HeaderValue::from_static("X-Org-Id, X-Project-Id");
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+/// The names of the catalog's routes, for the metrics.
+pub const ROUTES: &[&str] = &["list", "object", "versions", "delete", "content", "file", "other"];
 
 /// Answers the requests that read and delete.
 #[derive(Debug)]
@@ -83,17 +85,21 @@ impl Catalog {
         }
     }
 
-    /// Answers a request by its head; `None` when it is not the catalog's. The answer to a HEAD has no body, but its length.
-    pub async fn handle(&self, head: &Parts, request_id: &str) -> Option<Result<Reply, Problem>> {
+    /// Answers a request by its head, with the route's name for the metrics; `None` when it is not the catalog's. The answer to a HEAD has no body, but its length.
+    pub async fn handle(
+        &self,
+        head: &Parts,
+        request_id: &str,
+    ) -> Option<(&'static str, Result<Reply, Problem>)> {
         let route = route::route(&head.method, head.uri.path())?;
-        let begun = Instant::now();
         let label = route.as_ref().map_or(metrics::Label::Other, Route::label);
         let answer = match route {
             Ok(route) => self.answer(route, head, request_id).await,
             Err(problem) => Err(problem),
         };
-        self.metrics.answered(label, &answer, begun.elapsed());
-        Some(answer.map(|reply| if head.method == Method::HEAD { without_body(reply) } else { reply }))
+        let answer =
+            answer.map(|reply| if head.method == Method::HEAD { without_body(reply) } else { reply });
+        Some((label.as_str(), answer))
     }
 
     async fn answer(&self, route: Route, head: &Parts, request_id: &str) -> Result<Reply, Problem> {

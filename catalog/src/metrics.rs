@@ -3,20 +3,17 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
 use headworks_shared::{
-    http::{Problem, Reply},
     model::UploadId,
     report::Report,
     storage::{Chunks, Error},
     telemetry::metrics::Registry,
 };
-use http::StatusCode;
-use prometheus::{HistogramVec, IntCounter, IntCounterVec};
+use prometheus::IntCounter;
 use tracing::error;
 
 /// What a request was about.
@@ -33,10 +30,7 @@ pub(crate) enum Label {
 }
 
 impl Label {
-    const ALL: [Self; 7] =
-        [Self::List, Self::Object, Self::Versions, Self::Delete, Self::Content, Self::File, Self::Other];
-
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::List => "list",
             Self::Object => "object",
@@ -49,57 +43,17 @@ impl Label {
     }
 }
 
-const OUTCOMES: [&str; 4] = ["ok", "not_modified", "client_error", "server_error"];
-
-const fn outcome(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        304 => "not_modified",
-        400..=499 => "client_error",
-        500.. => "server_error",
-        _ => "ok",
-    }
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    requests: IntCounterVec,
-    seconds: HistogramVec,
     sent_bytes: IntCounter,
 }
 
 impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Self {
-        let metrics = Self {
-            requests: registry.counters(
-                "headworks_catalog_requests_total",
-                "Requests that the catalog answered, by what they were about and how it went.",
-                &["route", "outcome"],
-            ),
-            seconds: registry.seconds_by(
-                "headworks_catalog_request_seconds",
-                "Time from a request's head to its answer's head.",
-                &["route"],
-            ),
+        Self {
             sent_bytes: registry
                 .counter("headworks_catalog_sent_bytes_total", "Bytes of objects read for clients."),
-        };
-        for label in Label::ALL {
-            metrics.seconds.with_label_values(&[label.as_str()]);
-            for outcome in OUTCOMES {
-                metrics.requests.with_label_values(&[label.as_str(), outcome]);
-            }
         }
-        metrics
-    }
-
-    /// Counts one request and its answer.
-    pub(crate) fn answered(&self, label: Label, answer: &Result<Reply, Problem>, took: Duration) {
-        let status = match answer {
-            Ok(reply) => reply.status(),
-            Err(problem) => problem.code().status(),
-        };
-        self.requests.with_label_values(&[label.as_str(), outcome(status)]).inc();
-        self.seconds.with_label_values(&[label.as_str()]).observe(took.as_secs_f64());
     }
 
     /// The same pieces, counted as they pass. An answer whose head is sent cannot say any more that its body broke off, so that is

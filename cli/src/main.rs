@@ -1,1 +1,105 @@
-fn main() {}
+//! The `headworks` command: runs the embedded system, and looks after it.
+
+mod audit;
+mod config;
+mod docs;
+mod health;
+mod queue;
+mod serve;
+mod sweep;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use headworks_shared::config::{self as settings, Loaded, Mistakes};
+
+/// jemalloc gives memory back after a burst, so that the memory gate opens again; `.cargo/config.toml` sets it so.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Usage or settings are wrong (`EX_USAGE` of sysexits.h).
+const EX_USAGE: u8 = 64;
+
+/// Backpressured streaming ingest: takes bulk uploads in, and never loses one that it acknowledged.
+#[derive(Parser)]
+#[command(name = "headworks", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run all of it in one process, on local disk and SQLite.
+    Serve(serve::ServeArgs),
+    /// Look into the queue, and look after its dead letters.
+    Queue(queue::QueueArgs),
+    /// Check that every stored object has its row and every row its object, that usage adds up, that no event is there twice.
+    Audit(audit::AuditArgs),
+    /// Find objects without a row and queue them, and remove what was left behind. Headworks itself does so on its own.
+    Sweep(sweep::SweepArgs),
+    /// Bring the tables of the metadata up to date. `serve` does so on its own.
+    Migrate(Place),
+    /// Check, print or explain the settings.
+    Config(config::ConfigArgs),
+    /// Ask a running Headworks how it is.
+    Health(health::HealthArgs),
+    /// Write the generated pages of the documentation.
+    #[command(hide = true)]
+    Docs(docs::DocsArgs),
+}
+
+/// Which settings and which data.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Place {
+    /// The settings file; without it the defaults are in force.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the embedded system keeps its data.
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    data_dir: PathBuf,
+}
+
+impl Place {
+    /// The settings of this place.
+    fn load(&self) -> Result<Loaded, Mistakes> {
+        settings::load(self.config.as_deref(), settings::environment())
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_error) => {
+            let wrong = help_or_error.use_stderr();
+            // Nobody reads what cannot be printed.
+            drop(help_or_error.print());
+            return if wrong { ExitCode::from(EX_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("headworks: {error:#}");
+            if error.is::<Mistakes>() { ExitCode::from(EX_USAGE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Queue(args) => queue::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Migrate(place) => sweep::migrate(&place),
+        Command::Config(args) => config::run(&args),
+        Command::Health(args) => health::run(&args),
+        Command::Docs(args) => docs::run(&args),
+    }
+}
+
+/// A runtime for one short command.
+fn short_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}

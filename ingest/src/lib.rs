@@ -1,1 +1,88 @@
-//! Headworks ingest.
+//! Ingest: takes uploads in, streams them into storage, and puts their jobs on the queue.
+//!
+//! What happens to an upload is told by five files, top to bottom: [`http::server`](headworks_shared::http), [`route`],
+//! [`admission`], [`upload::simple`] and [`upload::commit`].
+
+pub mod admission;
+mod answer;
+mod body;
+mod metrics;
+mod monitor;
+pub mod route;
+mod upload;
+
+use std::sync::Arc;
+
+use headworks_shared::{
+    config::Settings,
+    http::{Connection, Context, Problem, Reply},
+    limits::{Budget, Gate, Reason, Shutter},
+    shutdown::Tasks,
+    stack::Stack,
+};
+use http::Request;
+use hyper::body::Incoming;
+
+use self::{admission::Admission, metrics::Metrics, route::Route};
+
+/// The names of ingest's routes, for the metrics.
+pub const ROUTES: &[&str] = &["put_file", "post_files", "none"];
+
+/// Takes uploads in.
+#[derive(Clone, Debug)]
+pub struct Ingest(Arc<App>);
+
+/// What every upload works with.
+#[derive(Debug)]
+pub(crate) struct App {
+    stack: Stack,
+    settings: Settings,
+    admission: Admission,
+    metrics: Metrics,
+    budget: Budget,
+    /// Runs what must not be cut short when a client goes away.
+    tasks: Tasks,
+}
+
+impl Ingest {
+    /// Sets up intake, and starts the tasks that keep its credits and watch memory and disk.
+    pub fn start(stack: &Stack, settings: &Settings, gate: Gate, budget: &Budget, tasks: &Tasks) -> Self {
+        let metrics = Metrics::new(&stack.registry);
+        let admission = Admission::new(stack, settings, gate, &metrics);
+        let app = Arc::new(App {
+            stack: stack.clone(),
+            settings: settings.clone(),
+            admission,
+            metrics,
+            budget: budget.clone(),
+            tasks: tasks.clone(),
+        });
+        app.admission.credits.keep(tasks);
+        monitor::start(&app, tasks);
+        Self(app)
+    }
+
+    /// Answers one request; the route's name is the metric's label.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        context: &Context,
+        wire: Connection,
+    ) -> (&'static str, Result<Reply, Problem>) {
+        let (head, body) = request.into_parts();
+        match Route::of(&head.method, head.uri.path()) {
+            Ok(Route::PutFile(path)) => {
+                ("put_file", upload::simple::put(&self.0, context, path, &head, body, wire).await)
+            }
+            Ok(Route::PostFiles) => {
+                ("post_files", upload::form::post(&self.0, context, &head, body, wire).await)
+            }
+            Err(problem) => ("none", Err(problem.close())),
+        }
+    }
+
+    /// Takes nothing new any more: Headworks is stopping.
+    pub fn drain(&self) {
+        self.0.admission.gate.set(Reason::Drain, Shutter::Shut, "stopping");
+    }
+}

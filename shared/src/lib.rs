@@ -8,10 +8,12 @@
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod data_dir;
 pub mod http;
 pub mod limits;
 pub mod meta;
 pub mod model;
+pub mod ops;
 pub mod outcomes;
 pub mod queue;
 pub mod report;

@@ -1,8 +1,21 @@
-//! SQLite files, opened in one way: write-ahead log, foreign keys, a busy timeout, and migrations in order.
+//! SQLite files, opened in one way: write-ahead log, foreign keys, a busy timeout, and migrations in order. Used in one way
+//! too: one thread writes ([`Writer`]), a bounded pool reads ([`Readers`]), and no call waits for ever ([`Deadlines`]).
 
-use std::{path::Path, time::Duration};
+mod readers;
+mod writer;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+pub use readers::Readers;
+pub use writer::Writer;
 
 use rusqlite::{Connection, OpenFlags};
+
+/// 16 MiB of 4 KiB pages.
+const CHECKPOINT_PAGES: u32 = 4096;
+
+/// The log is cut down to this after a checkpoint, if a long read made it grow.
+const MAX_IDLE_LOG_BYTES: u32 = 64 << 20;
 
 /// How much of what was committed survives a power cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +44,11 @@ pub fn open(path: &Path, synchronous: Synchronous, migrations: &[&str]) -> Resul
         },
     )?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // A checkpoint syncs the file and writes each page once, however often it changed: so it is better done seldom.
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", MAX_IDLE_LOG_BYTES)?;
+    // What savepoints need to roll back is small and short-lived.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection, migrations)?;
     Ok(connection)
@@ -50,10 +68,27 @@ pub fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Makes sure that a database that was opened to read has the tables that are expected.
+///
+/// # Errors
+/// When it was made by an older or a newer Headworks, or cannot be read.
+pub fn check_version(connection: &Connection, known: usize) -> Result<(), OpenError> {
+    let version = version(connection)?;
+    match version.cmp(&known) {
+        std::cmp::Ordering::Less => Err(OpenError::Older { version, known }),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(OpenError::Newer { version, known }),
+    }
+}
+
+fn version(connection: &Connection) -> Result<usize, OpenError> {
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(version as usize)
+}
+
 fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let version = version as usize;
+    let version = version(&transaction)?;
     let Some(pending) = migrations.get(version..) else {
         return Err(OpenError::Newer { version, known: migrations.len() });
     };
@@ -63,6 +98,41 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), OpenE
     transaction.pragma_update(None, "user_version", u32::try_from(migrations.len()).unwrap_or(u32::MAX))?;
     transaction.commit()?;
     Ok(())
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deadlines {
+    /// For its turn: a place in the writer's line, or a free connection.
+    pub turn: Duration,
+    /// For its answer, from then on.
+    pub answer: Duration,
+}
+
+/// A call came to nothing. What it would have written is not there, unless it is [`Error::Late`].
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// SQLite says no.
+    #[error("run a statement")]
+    Sqlite(#[source] Arc<rusqlite::Error>),
+    /// There is no connection to run it on.
+    #[error("open a connection")]
+    Open(#[source] Arc<OpenError>),
+    /// Others were in front of it all the time.
+    #[error("no turn at the database within {0:?}")]
+    Busy(Duration),
+    /// It took too long. A write may still be done.
+    #[error("no answer from the database within {0:?}")]
+    Late(Duration),
+    /// The thread that should answer has ended.
+    #[error("the database is closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(Arc::new(error))
+    }
 }
 
 /// A database file cannot be used.
@@ -79,4 +149,15 @@ pub enum OpenError {
         /// The newest version known here.
         known: usize,
     },
+    /// An older Headworks made the file, and it was opened to read only.
+    #[error("the database has version {version}, this Headworks needs {known}: run `headworks migrate`")]
+    Older {
+        /// The file's version.
+        version: usize,
+        /// The version needed here.
+        known: usize,
+    },
+    /// The machine gives no thread.
+    #[error("start the writer's thread")]
+    Thread(#[from] std::io::Error),
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
+use super::{Problem, Reply};
 use crate::{clock::Clock, model::TraceContext};
 
 /// The header that names a request, in and out.
@@ -36,6 +37,17 @@ impl Context {
             request_id: text(REQUEST_ID).filter(well_formed).map_or_else(new_id, Arc::from),
             trace: trace.map_or_else(|| clock.trace(), |parent| parent.child(fastrand::u64(..))),
         }
+    }
+}
+
+impl Context {
+    /// The answer as it goes out: a problem in words, and the request's id on everything.
+    pub fn answer(&self, result: Result<Reply, Problem>) -> Reply {
+        let mut reply = result.unwrap_or_else(|problem| problem.to_reply(&self.request_id));
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            reply.headers_mut().insert(REQUEST_ID, id);
+        }
+        reply
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod code;
 mod context;
+mod metrics;
 mod problem;
 mod reply;
 mod scope;
@@ -11,6 +12,7 @@ mod wire;
 
 pub use code::Code;
 pub use context::{Context, REQUEST_ID, TRACEPARENT};
+pub use metrics::Metrics;
 pub use problem::Problem;
 pub use reply::{Body, Reply, json};
 pub use scope::scope;

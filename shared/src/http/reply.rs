@@ -41,6 +41,14 @@ impl Body {
         Self::Full(Some(content.into()).filter(|content| !content.is_empty()))
     }
 
+    /// All of it, where it is there already.
+    pub fn into_bytes(self) -> Option<Bytes> {
+        match self {
+            Self::Full(content) => content,
+            Self::Stream { .. } => None,
+        }
+    }
+
     /// A body of `length` bytes that comes piece by piece.
     pub fn stream(chunks: Chunks, length: u64) -> Self {
         Self::Stream { chunks, left: length }

@@ -3,6 +3,7 @@
 //! One backend implements all of these traits over one database, so that a batch is one transaction: ledger, objects, usage and
 //! outbox change together or not at all.
 
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod sqlite;
 
@@ -11,7 +12,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::model::{
-    Envelope, Event, EventId, EventType, Job, Object, ObjectPath, Scope, Seal, State, Timestamp, UploadId,
+    Envelope, Event, EventId, EventType, Job, Object, ObjectPath, Scope, Seal, State, Timestamp,
+    TraceContext, UploadId,
 };
 
 /// Everything that a process may want of the metadata.
@@ -405,6 +407,39 @@ pub fn event(record: &Record, verdict: Verdict, at: Timestamp) -> Option<Event> 
         trace: record.envelope.trace,
         details,
     })
+}
+
+/// The event that goes with a deletion; made here, for the same reason. `version` and size are told when it had been stored.
+pub fn deletion(
+    id: UploadId,
+    scope: &Scope,
+    path: &ObjectPath,
+    was: Option<Version>,
+    trace: Option<TraceContext>,
+    at: Timestamp,
+) -> Event {
+    let details = match was {
+        Some(was) => serde_json::json!({ "version": was.version, "size": was.size }),
+        None => serde_json::json!({}),
+    };
+    Event {
+        kind: EventType::Deleted,
+        upload: id,
+        scope: scope.clone(),
+        path: path.clone(),
+        time: at,
+        trace,
+        details,
+    }
+}
+
+/// Which version of its path an object was, and how large.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Version {
+    /// Counts the objects of a path from 1.
+    pub version: u64,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// The database did not do what was asked.

@@ -28,7 +28,7 @@ use async_channel::Sender;
 use async_trait::async_trait;
 use tokio::{sync::oneshot, time::timeout};
 
-pub use self::peek::peek_depth;
+pub use self::peek::{peek_depth, waiting};
 use self::{request::Request, writer::Writer};
 use super::{
     Claimed, Depth, Error, Grant, Holder, JobQueue, Settings, Ticket,

@@ -8,7 +8,11 @@ use super::{
     super::{Depth, Error},
     unavailable,
 };
-use crate::{clock::Clock, model::Timestamp, sqlite::open_to_read};
+use crate::{
+    clock::Clock,
+    model::{Timestamp, UploadId},
+    sqlite::open_to_read,
+};
 
 /// One row for each priority, and for those ready and those delayed.
 const COUNT: &str = "SELECT priority, due > ?1, COUNT(*), MIN(enqueued_at) FROM jobs GROUP BY 1, 2";
@@ -21,6 +25,21 @@ const COUNT: &str = "SELECT priority, due > ?1, COUNT(*), MIN(enqueued_at) FROM 
 pub fn peek_depth(path: &Path, clock: &Clock) -> Result<Depth, Error> {
     let connection = open_to_read(path).map_err(unavailable)?;
     count(&connection, clock.now()).map_err(unavailable)
+}
+
+/// The uploads whose jobs are in a queue's file, beside the process that uses it.
+///
+/// # Errors
+/// When there is no such file, or it is not a queue's.
+pub fn waiting(path: &Path) -> Result<Vec<UploadId>, Error> {
+    let read = |connection: &Connection| {
+        let mut select = connection.prepare("SELECT id FROM jobs")?;
+        let ids =
+            select.query_map([], |row| row.get::<_, [u8; 16]>(0))?.collect::<rusqlite::Result<Vec<_>>>();
+        ids
+    };
+    let ids = read(&open_to_read(path).map_err(unavailable)?).map_err(unavailable)?;
+    Ok(ids.into_iter().filter_map(|id| UploadId::from_bytes(id).ok()).collect())
 }
 
 fn count(connection: &Connection, wall: Timestamp) -> rusqlite::Result<Depth> {

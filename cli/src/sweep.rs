@@ -1,0 +1,36 @@
+//! `headworks sweep` and `headworks migrate`: by hand what Headworks does on its own.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use headworks_processor::{Reach, sweep_once};
+
+use crate::{Place, queue::open, short_runtime};
+
+#[derive(Args, Debug)]
+pub(crate) struct SweepArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Go round once, and end. There is no other way yet; `serve` sweeps all the time.
+    #[arg(long)]
+    once: bool,
+}
+
+#[expect(clippy::print_stdout, reason = "this command is there to print")]
+pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    let settings = args.place.load()?.settings;
+    let report = short_runtime()?.block_on(async {
+        let (_lock, stack) = open(&args.place)?;
+        Ok::<_, anyhow::Error>(sweep_once(&stack, &settings, Reach::Deep).await?)
+    })?;
+    println!(
+        "{} objects looked up, {} adopted, {} leftovers removed",
+        report.looked_up, report.adopted, report.removed
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn migrate(place: &Place) -> anyhow::Result<ExitCode> {
+    open(place)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,289 @@
+//! Credits: the right to put one job on the queue, leased from it in blocks and spent here, one for each upload.
+//!
+//! So a full queue refuses at the door, and costs the queue nothing. A grant that lapsed is not trusted: nothing is admitted until
+//! it was renewed.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use headworks_shared::{
+    config::settings::Queue as QueueSettings,
+    model::{Job, Priority},
+    queue::{Depth, Error, Grant, Holder, JobQueue},
+    report::Report,
+    shutdown::{Stop, Tasks},
+    stack::Stack,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+use tracing::warn;
+
+/// How long to wait between questions while the queue has no room, or cannot be reached.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The longest wait for an answer of the queue.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// A priority that nobody used for so long keeps no credits in stock.
+const STOCK_FOR: Duration = Duration::from_secs(10);
+
+/// This process's credits.
+#[derive(Debug)]
+pub(crate) struct Credits {
+    queue: Arc<dyn JobQueue>,
+    holder: Holder,
+    capacity: usize,
+    block: usize,
+    renew_every: Duration,
+    state: Mutex<State>,
+    wanted: Notify,
+    granted: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Unspent on the queue's books, those promised to uploads included.
+    held: [usize; 3],
+    /// In the hands of uploads.
+    promised: [usize; 3],
+    /// Spent so far, ever.
+    spent: [usize; 3],
+    used_at: [Option<Instant>; 3],
+    until: Instant,
+    pace: Pace,
+}
+
+/// How fast the queue drains, in jobs a second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    last: Option<(Instant, usize, usize)>,
+    per_second: f64,
+    jobs: usize,
+}
+
+impl Credits {
+    pub(crate) fn new(stack: &Stack, settings: &QueueSettings) -> Self {
+        Self {
+            queue: Arc::clone(&stack.queue),
+            holder: stack.node.clone(),
+            capacity: settings.capacity,
+            // A small queue is not to be handed out in stock.
+            block: settings.credit_block.min(settings.capacity.div_ceil(16)),
+            renew_every: settings.credit_ttl.0 / 3,
+            state: Mutex::new(State {
+                held: [0; 3],
+                promised: [0; 3],
+                spent: [0; 3],
+                used_at: [None; 3],
+                until: Instant::now(),
+                pace: Pace::default(),
+            }),
+            wanted: Notify::new(),
+            granted: Notify::new(),
+        }
+    }
+
+    /// Takes a credit, as soon as there is one. The caller sets the deadline.
+    pub(crate) async fn take(self: &Arc<Self>, priority: Priority) -> Credit {
+        loop {
+            let granted = self.granted.notified();
+            let mut granted = std::pin::pin!(granted);
+            granted.as_mut().enable();
+            if let Some(credit) = self.try_take(priority) {
+                return credit;
+            }
+            self.wanted.notify_one();
+            granted.await;
+        }
+    }
+
+    fn try_take(self: &Arc<Self>, priority: Priority) -> Option<Credit> {
+        let (now, of) = (Instant::now(), priority.index());
+        let mut state = self.state();
+        state.used_at[of] = Some(now);
+        if now >= state.until {
+            return None;
+        }
+        let stock = state.held[of].saturating_sub(state.promised[of]);
+        if stock <= self.block / 2 {
+            self.wanted.notify_one();
+        }
+        (stock > 0).then(|| {
+            state.promised[of] += 1;
+            Credit { credits: Arc::clone(self), priority }
+        })
+    }
+
+    /// Keeps a stock of credits until the task is told to stop, then gives all of them back.
+    pub(crate) fn keep(self: &Arc<Self>, tasks: &Tasks) {
+        let credits = Arc::clone(self);
+        tasks.spawn("credits", |stop| async move { credits.run(stop).await });
+    }
+
+    async fn run(&self, stop: Stop) {
+        self.state().used_at[Priority::Normal.index()] = Some(Instant::now());
+        while !stop.is_cancelled() {
+            let short = self.renew().await;
+            let rest = if short { ASK_AGAIN } else { self.renew_every };
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = self.wanted.notified(), if !short => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Asks for what is wanted; says whether it got less.
+    async fn renew(&self) -> bool {
+        let (want, spent_before) = {
+            let state = self.state();
+            (state.want(self.block, Instant::now()), state.spent)
+        };
+        match timeout(ANSWER, self.queue.hold_credits(&self.holder, want)).await {
+            Ok(Ok(grant)) => {
+                let short = grant.held.iter().zip(want).any(|(held, want)| *held < want);
+                self.state().accept(grant, spent_before);
+                self.granted.notify_waiters();
+                short
+            }
+            Ok(Err(error)) => {
+                warn!(error = %Report(&error), "credits not renewed");
+                true
+            }
+            Err(_) => {
+                warn!(waited = ?ANSWER, "credits not renewed in time");
+                true
+            }
+        }
+    }
+
+    /// Learns the queue's pace from its depth.
+    pub(crate) fn observe(&self, depth: &Depth, now: Instant) {
+        let mut state = self.state();
+        let spent = state.spent.iter().sum();
+        state.pace = state.pace.next(now, depth.jobs(), spent);
+    }
+
+    /// How long the queue takes to free a tenth of its places, at its present pace.
+    pub(crate) fn drain(&self) -> Option<Duration> {
+        self.state().pace.time_to_free(self.capacity / 10)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn want(&self, block: usize, now: Instant) -> [usize; 3] {
+        Priority::ALL.map(|priority| {
+            let of = priority.index();
+            let in_use = self.used_at[of].is_some_and(|at| now.duration_since(at) < STOCK_FOR);
+            self.promised[of] + if in_use { block } else { 0 }
+        })
+    }
+
+    /// What was spent while the question was on its way may or may not be in the answer; it is taken off, to be safe.
+    fn accept(&mut self, grant: Grant, spent_before: [usize; 3]) {
+        for of in 0..self.held.len() {
+            self.held[of] = grant.held[of].saturating_sub(self.spent[of] - spent_before[of]);
+        }
+        self.until = grant.until;
+    }
+}
+
+impl Pace {
+    fn next(self, now: Instant, jobs: usize, spent: usize) -> Self {
+        let Some((then, jobs_then, spent_then)) = self.last else {
+            return Self { last: Some((now, jobs, spent)), jobs, ..self };
+        };
+        let seconds = now.duration_since(then).as_secs_f64();
+        if seconds < 0.2 {
+            return Self { jobs, ..self };
+        }
+        let drained = (spent - spent_then + jobs_then).saturating_sub(jobs);
+        let drained = f64::from(u32::try_from(drained).unwrap_or(u32::MAX)) / seconds;
+        // The last second counts for about a third, so that one slow batch does not send everybody away.
+        Self { last: Some((now, jobs, spent)), per_second: self.per_second * 0.7 + drained * 0.3, jobs }
+    }
+
+    fn time_to_free(self, places: usize) -> Option<Duration> {
+        let places = f64::from(u32::try_from(places.min(self.jobs).max(1)).unwrap_or(u32::MAX));
+        (self.per_second >= 0.1).then(|| Duration::from_secs_f64(places / self.per_second))
+    }
+}
+
+/// The right to put one job on the queue; goes back into stock when dropped unspent.
+#[derive(Debug)]
+pub struct Credit {
+    credits: Arc<Credits>,
+    priority: Priority,
+}
+
+impl Credit {
+    /// Puts the job on the queue. A repeat of the push is harmless: the job's id is its own.
+    ///
+    /// # Errors
+    /// When the queue cannot be reached, or (after the grant lapsed) is full.
+    pub async fn spend(self, job: Job) -> Result<(), Error> {
+        let holder = self.credits.holder.clone();
+        self.credits.queue.push(job, Some(&holder)).await?;
+        let mut state = self.credits.state();
+        let of = self.priority.index();
+        state.held[of] = state.held[of].saturating_sub(1);
+        state.spent[of] += 1;
+        Ok(())
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        self.credits.state().promised[self.priority.index()] -= 1;
+        self.credits.granted.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(held: usize, promised: usize) -> State {
+        State {
+            held: [0, held, 0],
+            promised: [0, promised, 0],
+            spent: [0; 3],
+            used_at: [None; 3],
+            until: Instant::now(),
+            pace: Pace::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_promised_is_asked_for_again_and_stock_only_where_it_is_used() {
+        let mut state = state(10, 4);
+        assert_eq!(state.want(64, Instant::now()), [0, 4, 0]);
+        state.used_at[1] = Some(Instant::now());
+        assert_eq!(state.want(64, Instant::now()), [0, 68, 0]);
+    }
+
+    #[tokio::test]
+    async fn what_was_spent_meanwhile_is_not_trusted_twice() {
+        let mut state = state(10, 4);
+        state.spent = [0, 3, 0];
+        state.accept(Grant { held: [0, 68, 0], until: Instant::now() }, [0, 1, 0]);
+        assert_eq!(state.held, [0, 66, 0]);
+    }
+
+    #[tokio::test]
+    async fn the_pace_is_what_went_in_less_what_stayed() {
+        let start = Instant::now();
+        let pace = Pace::default().next(start, 100, 0).next(start + Duration::from_secs(1), 50, 150);
+        assert_eq!(pace.per_second, 60.0);
+        assert_eq!(pace.time_to_free(30), Some(Duration::from_millis(500)));
+        assert_eq!(Pace::default().time_to_free(30), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! `Idempotency-Key`: an upload that is sent again is the same upload.
+//!
+//! A create-only marker object, written before the body, gives the key its upload id. A repeat finds the marker, and under its id
+//! the object: it is queued again (harmless) and answered as before. Two tries at the same time write to the same key, and the
+//! store lets one of them win. Other content under the same key is refused.
+
+use bytes::Bytes;
+use headworks_shared::{
+    http::{Code, Problem},
+    model::{ObjectPath, UploadId},
+    storage::{Error as StorageError, Head, Key, PutError},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::wants::Wants;
+use crate::{
+    App,
+    answer::{put_problem, storage_problem},
+};
+
+/// A marker's content; written once, read by every later version.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Marker {
+    v: u8,
+    id: UploadId,
+    path: ObjectPath,
+}
+
+/// The largest marker that is read, in bytes.
+const MAX_MARKER: usize = 4096;
+
+/// Which upload a request is.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: UploadId,
+    pub(crate) marker: Option<Uuid>,
+    /// The object of an earlier try, if it came to be.
+    pub(crate) earlier: Option<Box<Head>>,
+}
+
+/// Finds out which upload this is: a new one, or one that was begun before.
+pub(crate) async fn identify(app: &App, wants: &Wants, path: &ObjectPath) -> Result<Identity, Problem> {
+    let id = app.stack.clock.upload_id();
+    let Some(key) = &wants.idempotency_key else { return Ok(Identity { id, marker: None, earlier: None }) };
+    let marker = Key::marker_id(&wants.scope, key);
+    let content = serde_json::to_vec(&Marker { v: 1, id, path: path.clone() }).unwrap_or_default();
+    match app.stack.blobs.create(&Key::marker(marker), content.into()).await {
+        Ok(()) => Ok(Identity { id, marker: Some(marker), earlier: None }),
+        Err(PutError::Exists) => begun_before(app, wants, path, marker).await,
+        Err(error) => Err(put_problem(&error).1),
+    }
+}
+
+async fn begun_before(
+    app: &App,
+    wants: &Wants,
+    path: &ObjectPath,
+    marker: Uuid,
+) -> Result<Identity, Problem> {
+    let before = read(app, marker).await?;
+    if before.path != *path {
+        return Err(reused("the key was used for another path"));
+    }
+    let key = Key::object(&wants.scope, before.id);
+    let earlier = match app.stack.blobs.stat(std::slice::from_ref(&key)).await.into_iter().next() {
+        Some(Ok(head)) => Some(Box::new(head)),
+        None | Some(Err(StorageError::NotFound)) => None,
+        Some(Err(error)) => return Err(storage_problem(&error)),
+    };
+    Ok(Identity { id: before.id, marker: Some(marker), earlier })
+}
+
+async fn read(app: &App, marker: Uuid) -> Result<Marker, Problem> {
+    let mut content =
+        app.stack.blobs.read(&Key::marker(marker), None).await.map_err(|error| storage_problem(&error))?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = futures_util::StreamExt::next(&mut content.chunks).await {
+        let chunk: Bytes = chunk.map_err(|error| storage_problem(&error))?;
+        if bytes.len() + chunk.len() > MAX_MARKER {
+            break;
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        tracing::error!(%marker, %error, "marker not understood");
+        Problem::new(Code::Internal).close()
+    })
+}
+
+/// The key stands for something else.
+pub(crate) fn reused(detail: &str) -> Problem {
+    Problem::new(Code::KeyReused).detail(detail).close()
+}

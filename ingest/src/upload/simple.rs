@@ -1,0 +1,225 @@
+//! `PUT /v1/files/{path…}`: the body is the object.
+
+use std::{sync::Arc, time::Duration};
+
+use headworks_shared::{
+    http::{Code, Connection, Context, Problem, Reply},
+    model::{ObjectPath, Receipt, Seal, Status},
+    report::Report,
+    storage::{Head, Key, PutError, Source},
+};
+use http::request::Parts;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tracing::{debug, error};
+
+use super::{
+    commit::{self, Decided, Stored, commit},
+    repeat::{self, Identity},
+    wants::Wants,
+};
+use crate::{
+    App,
+    admission::{Credit, Refusal},
+    answer,
+    body::{Bounds, Frames, IncomingFrames, UploadBody},
+    metrics::{Outcome, Protocol},
+};
+
+/// How long a conditional upload waits for its condition to be decided, unless the client says how long.
+const DECISION: Duration = Duration::from_secs(10);
+
+/// Takes one object in.
+pub(crate) async fn put(
+    app: &Arc<App>,
+    context: &Context,
+    path: ObjectPath,
+    head: &Parts,
+    body: Incoming,
+    wire: Connection,
+) -> Result<Reply, Problem> {
+    let result = admitted(app, context, path, head, body, wire).await;
+    let (outcome, answer) = match result {
+        Ok((outcome, reply)) => (outcome, Ok(reply)),
+        Err((outcome, problem)) => (outcome, Err(problem)),
+    };
+    app.metrics.ended(Protocol::Simple, outcome);
+    answer
+}
+
+/// What an upload led to, for the metrics and for the client.
+pub(crate) type Ended = Result<(Outcome, Reply), (Outcome, Problem)>;
+
+async fn admitted(
+    app: &Arc<App>,
+    context: &Context,
+    path: ObjectPath,
+    head: &Parts,
+    body: Incoming,
+    wire: Connection,
+) -> Ended {
+    let rejected = |problem| (Outcome::Rejected, problem);
+    let wants = Wants::of(head).map_err(rejected)?;
+    let limit = app.settings.ingest.max_object.0;
+    if wants.length.is_some_and(|length| length > limit) {
+        let detail = format!("the largest object is {limit} bytes");
+        return Err(rejected(Problem::new(Code::TooLarge).detail(detail).close()));
+    }
+    let refused = |refusal: Refusal| (Outcome::Refused, refuse(app, refusal));
+    let (permit, credit) = app.admission.admit(wants.priority).await.map_err(refused)?;
+    let (app, context) = (Arc::clone(app), context.clone());
+    let tasks = app.tasks.clone();
+    let upload = async move {
+        let _until_answered = permit;
+        let frames = IncomingFrames::new(body, wire);
+        one(&app, &context, path, &wants, frames, credit).await
+    };
+    // A client that goes away ends its body, and so the upload; but what follows the last byte runs to its end.
+    match tasks.finish(upload).await {
+        Ok(ended) => ended,
+        Err(broken) => {
+            error!(error = %Report(&broken), "upload broke down");
+            Err((Outcome::Failed, Problem::new(Code::Internal).close()))
+        }
+    }
+}
+
+/// The answer to an upload that may not begin, counted.
+pub(crate) fn refuse(app: &App, refusal: Refusal) -> Problem {
+    app.metrics.refusals.with_label_values(&[refusal.reason()]).inc();
+    debug!(reason = refusal.reason(), "upload refused");
+    refusal.to_problem(fastrand::f64())
+}
+
+/// Takes in one object whose right to do so is in hand.
+pub(crate) async fn one<F: Frames>(
+    app: &App,
+    context: &Context,
+    path: ObjectPath,
+    wants: &Wants,
+    frames: F,
+    credit: Credit,
+) -> Ended {
+    let Identity { id, marker, earlier } =
+        repeat::identify(app, wants, &path).await.map_err(|problem| (Outcome::Rejected, problem))?;
+    let key = Key::object(&wants.scope, id);
+    let bounds = Bounds::from(&app.settings.ingest);
+    let mut body =
+        UploadBody::new(frames, wants.length, wants.announced, app.settings.storage.sha256, bounds);
+    if let Some(head) = earlier {
+        return again(wants, &key, *head, body, credit).await;
+    }
+    if wants.only_if_absent {
+        absent(app, wants, &path).await?;
+    }
+    let mut envelope = wants.envelope(path, context);
+    envelope.marker = marker;
+    let put = app.stack.blobs.put(&key, &envelope, &mut body).await;
+    match put {
+        Ok(seal) => finish(app, wants, Stored { id, envelope, seal }, credit, body.last_byte_at()).await,
+        // Another try of the same upload was quicker.
+        Err(PutError::Exists) if marker.is_some() => {
+            let head = stat(app, &key).await?;
+            same(&key, head, &body.seal(), credit).await
+        }
+        Err(error) => Err(answer::put_problem(&error)),
+    }
+}
+
+/// Commits the upload, and waits for its end where the client or its condition asks for it.
+async fn finish(
+    app: &App,
+    wants: &Wants,
+    stored: Stored,
+    credit: Credit,
+    last_byte_at: Option<Instant>,
+) -> Ended {
+    let wait = wants.wait.or(wants.only_if_absent.then_some(DECISION));
+    let listener = wait.map(|_| app.stack.outcomes.listen(stored.id));
+    let mut receipt = commit(&stored, credit).await;
+    app.metrics.bytes.inc_by(receipt.size);
+    app.metrics.commit_seconds.observe(last_byte_at.map_or(0.0, |at| at.elapsed().as_secs_f64()));
+    let outcome = if receipt.status == Status::Deferred { Outcome::Deferred } else { Outcome::Accepted };
+    let decided = match (listener, wait) {
+        (Some(listener), Some(wait)) => commit::decided(app, listener, wait).await,
+        _ => Decided::NotYet,
+    };
+    match decided {
+        Decided::Stored => receipt.status = Status::Stored,
+        Decided::Failed("exists") => return Err((Outcome::Rejected, exists())),
+        Decided::Failed(_) => receipt.status = Status::Failed,
+        Decided::NotYet if wants.only_if_absent => return Ok((outcome, answer::undecided(&receipt))),
+        Decided::NotYet => {}
+    }
+    Ok((outcome, answer::receipt(&receipt)))
+}
+
+/// Refuses an upload whose path is taken, before its body. The processor's transaction has the last word.
+async fn absent(app: &App, wants: &Wants, path: &ObjectPath) -> Result<(), (Outcome, Problem)> {
+    match app.stack.meta.at_path(&wants.scope, path).await {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err((Outcome::Rejected, exists())),
+        Err(failed) => {
+            error!(error = %Report(&failed), "condition not looked up");
+            Err((Outcome::Failed, Problem::new(Code::Unavailable).retry_after(answer::COME_BACK).close()))
+        }
+    }
+}
+
+fn exists() -> Problem {
+    Problem::new(Code::Exists).close()
+}
+
+/// A repeat of an upload that is stored: the same answer, without its body where a digest proves it the same, else after it.
+async fn again<F: Frames>(
+    wants: &Wants,
+    key: &Key,
+    head: Head,
+    mut body: UploadBody<F>,
+    credit: Credit,
+) -> Ended {
+    if wants.length.is_some_and(|length| length != head.size) {
+        return Err((Outcome::Rejected, repeat::reused("the key was used for content of another size")));
+    }
+    let stored = head.seal.as_ref().map(|seal| seal.digests);
+    if stored.is_some_and(|digests| wants.announced.differs(&digests).is_some()) {
+        return Err((Outcome::Rejected, repeat::reused("the key was used for other content")));
+    }
+    if stored.is_some_and(|digests| wants.announced.proves(&digests)) {
+        return repeated(key, head, credit).await;
+    }
+    while let Some(chunk) = std::future::poll_fn(|context| body.poll_chunk(context)).await {
+        chunk.map_err(|error| answer::put_problem(&PutError::Body(error)))?;
+    }
+    same(key, head, &body.seal(), credit).await
+}
+
+/// The bytes have passed: they are the same, or the key stands for something else.
+async fn same(key: &Key, head: Head, seen: &Seal, credit: Credit) -> Ended {
+    match &head.seal {
+        Some(seal) if seal.size == seen.size && seal.digests.crc64nvme == seen.digests.crc64nvme => {
+            repeated(key, head, credit).await
+        }
+        _ => Err((Outcome::Rejected, repeat::reused("the key was used for other content"))),
+    }
+}
+
+/// Queues the job again, which is harmless, and gives the answer of the first time.
+async fn repeated(key: &Key, head: Head, credit: Credit) -> Ended {
+    match (key.upload(), head.envelope, head.seal) {
+        (Some((_, id)), Some(envelope), Some(seal)) => {
+            let receipt: Receipt = commit(&Stored { id, envelope, seal }, credit).await;
+            Ok((Outcome::Repeated, answer::receipt(&receipt)))
+        }
+        _ => {
+            error!(%key, "object without its envelope");
+            Err((Outcome::Failed, Problem::new(Code::Internal).close()))
+        }
+    }
+}
+
+async fn stat(app: &App, key: &Key) -> Result<Head, (Outcome, Problem)> {
+    let head = app.stack.blobs.stat(std::slice::from_ref(key)).await.into_iter().next();
+    let failed = |error| (Outcome::Failed, answer::storage_problem(&error));
+    head.unwrap_or(Err(headworks_shared::storage::Error::NotFound)).map_err(failed)
+}

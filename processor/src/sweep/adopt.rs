@@ -1,0 +1,203 @@
+//! Adopts objects that the ledger does not know: their job was never queued, or was lost with the queue.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use headworks_shared::{
+    model::{Envelope, Job, Scope, Seal, State, Timestamp, UploadId},
+    queue::Error as QueueError,
+    storage::{Error, Head, Key, Listed, Prefix},
+};
+use tracing::warn;
+
+use super::{SweepError, SweepReport, Sweeper};
+use crate::{purge, stage};
+
+/// How many objects are listed and looked up at once.
+const PAGE: usize = 1000;
+
+/// How many strangers are remembered, so that each is told once; beyond that they are told again.
+const STRANGERS: usize = 10_000;
+
+/// Keys in storage go by the hour.
+const HOUR_MS: u64 = 3_600_000;
+
+/// Which objects a round looks at.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    /// Uploads that began before are left to the deep round.
+    from: Timestamp,
+    /// Objects that became visible later are still on their way.
+    settled: Timestamp,
+}
+
+impl Window {
+    fn covers(self, listed: &Listed, id: UploadId) -> bool {
+        id.time() >= self.from && listed.modified <= self.settled
+    }
+
+    /// Where to list on after `last`: right behind it, or, when that upload began before the window, behind all others of its scope
+    /// that did. So a long hour before the window costs a page for each scope, and not all of its pages.
+    fn on_from(self, last: &Key) -> Key {
+        let Some((scope, id)) = last.upload().filter(|(_, id)| id.time() < self.from) else {
+            return last.clone();
+        };
+        // The last byte decides the shard; with zeros before it no id of that moment and shard sorts lower.
+        let mut random = [0; 10];
+        random[9] = id.as_bytes()[15] % 16;
+        Key::object(&scope, UploadId::new(self.from, random)).max(last.clone())
+    }
+}
+
+impl Sweeper<'_> {
+    /// Looks at all objects whose upload began within the last `reach`.
+    pub(super) async fn adopt(
+        &mut self,
+        reach: Duration,
+        report: &mut SweepReport,
+    ) -> Result<(), SweepError> {
+        let now = self.stack.clock.now();
+        let window = Window { from: now.before(reach), settled: now.before(self.settings.settle.0) };
+        for hour in hours(window.from, now) {
+            for prefix in Prefix::objects_of_hour(hour) {
+                if self.adopt_below(&prefix, window, report).await?.is_break() {
+                    report.cut_short = true;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn adopt_below(
+        &mut self,
+        prefix: &Prefix,
+        window: Window,
+        report: &mut SweepReport,
+    ) -> Result<ControlFlow<()>, SweepError> {
+        let mut after = None;
+        loop {
+            let page = self.stack.blobs.list(prefix, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(ControlFlow::Continue(())) };
+            after = Some(window.on_from(&last.key));
+            let settled = page.iter().filter_map(|listed| {
+                let upload = listed.key.upload()?;
+                window.covers(listed, upload.1).then_some(upload)
+            });
+            if self.look_up(settled.collect(), report).await?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+
+    /// Asks the ledger about objects: unknown ones are adopted, the bytes of failed and deleted ones removed.
+    async fn look_up(
+        &mut self,
+        uploads: Vec<(Scope, UploadId)>,
+        report: &mut SweepReport,
+    ) -> Result<ControlFlow<()>, SweepError> {
+        if uploads.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        report.looked_up += uploads.len() as u64;
+        let ids: Vec<_> = uploads.iter().map(|(_, id)| *id).collect();
+        let states = self.stack.meta.states(&ids).await?;
+        let (mut lost, mut worthless) = (Vec::new(), Vec::new());
+        for (upload, state) in uploads.into_iter().zip(states) {
+            match state {
+                Some(State::Stored) => {}
+                Some(State::Failed | State::Deleted) => worthless.push(upload),
+                None if self.stack.meta.dead_letter(upload.1).await?.is_some() => {}
+                None => lost.push(upload),
+            }
+        }
+        report.removed += purge::remove(self.stack, worthless).await?;
+        self.queue_again(lost, report).await
+    }
+
+    /// Makes jobs of objects; stops when the queue is full.
+    async fn queue_again(
+        &mut self,
+        lost: Vec<(Scope, UploadId)>,
+        report: &mut SweepReport,
+    ) -> Result<ControlFlow<()>, SweepError> {
+        let keys: Vec<Key> = lost.iter().map(|(scope, id)| Key::object(scope, *id)).collect();
+        let heads = if keys.is_empty() { Vec::new() } else { self.stack.blobs.stat(&keys).await };
+        for (((_, id), key), head) in lost.into_iter().zip(&keys).zip(heads) {
+            let head = match head {
+                Ok(head) => head,
+                Err(Error::NotFound) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let Some((envelope, seal)) = self.receipt(id, key, head).await? else {
+                report.strangers += 1;
+                continue;
+            };
+            match self.stack.queue.push(Job::object_stored(id, envelope, seal, true), None).await {
+                Ok(()) => report.adopted += 1,
+                Err(QueueError::Full) => return Ok(ControlFlow::Break(())),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// What an object says of itself; `None` when it says nothing. Its seal is made again where the store could not keep it.
+    async fn receipt(
+        &mut self,
+        id: UploadId,
+        key: &Key,
+        head: Head,
+    ) -> Result<Option<(Envelope, Seal)>, Error> {
+        let Some(envelope) = head.envelope else {
+            if self.strangers.len() < STRANGERS && self.strangers.insert(id) {
+                warn!(object.key = %key, "object without an envelope, left alone");
+            }
+            return Ok(None);
+        };
+        if let Some(seal) = head.seal {
+            return Ok(Some((envelope, seal)));
+        }
+        let (size, digests) = stage::digest(&*self.stack.blobs, key, false).await?;
+        Ok(Some((envelope, Seal { size, digests, sniffed_type: None })))
+    }
+}
+
+/// The hours that a span of time touches: the beginning of each.
+fn hours(from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let hour = |at: Timestamp| at.unix_ms() / HOUR_MS;
+    (hour(from)..=hour(to)).map(|hour| Timestamp::from_unix_ms(hour * HOUR_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::id_at;
+
+    #[test]
+    fn listing_skips_what_began_before_the_window_and_nothing_else() {
+        let from: Timestamp = "2026-11-21T05:12:00Z".parse().unwrap();
+        let window = Window { from, settled: from };
+        let scope = Scope::default();
+        let key = |at| Key::object(&scope, id_at(at));
+        for _ in 0..1000 {
+            let old = key(from.before(Duration::from_secs(60)));
+            let on = window.on_from(&old);
+            assert!(on > old && on.as_str().split_at(16).0 == old.as_str().split_at(16).0, "{old} {on}");
+            let inside = key(from);
+            let same_shard = inside.as_str().get(..3) == old.as_str().get(..3);
+            assert!(!same_shard || on < inside, "{on} skips {inside}");
+            assert_eq!(window.on_from(&inside), inside);
+        }
+    }
+
+    #[test]
+    fn all_hours_that_are_touched_are_looked_at() {
+        let hours = |from: &str, to: &str| -> Vec<String> {
+            let hour = |at: Timestamp| at.day_and_hour().1;
+            hours(from.parse().unwrap(), to.parse().unwrap()).map(hour).collect()
+        };
+        assert_eq!(hours("2026-11-21T04:55:00Z", "2026-11-21T05:05:00Z"), ["04", "05"]);
+        assert_eq!(hours("2026-11-21T05:00:00Z", "2026-11-21T05:10:00Z"), ["05"]);
+        assert_eq!(hours("2026-11-20T23:59:59Z", "2026-11-21T01:00:00Z"), ["23", "00", "01"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! Goes round and finds what was lost: an object is its own receipt, so every object without a ledger row gets its job again.
+//!
+//! The recent round looks at the last ten minutes and is cheap; the deep round looks as far back as an upload may lie whose end nobody
+//! has written down: the longest upload (12 h) and the validity of an idempotency key (12 h), with two hours to spare. An error means
+//! "keep", never "there is nothing".
+
+mod adopt;
+#[cfg(test)]
+mod tests;
+mod unfinished;
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use headworks_shared::{
+    config::{Settings, settings},
+    meta,
+    model::UploadId,
+    queue,
+    report::Report,
+    shutdown::Stop,
+    stack::Stack,
+    storage,
+};
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use crate::{Processor, purge};
+
+/// How far the recent round looks back.
+const RECENT: Duration = Duration::from_secs(10 * 60);
+/// How far the deep round looks back.
+const DEEP: Duration = Duration::from_secs(26 * 3600);
+/// How many uploads without worth are looked up at once.
+const PAGE: usize = 1000;
+
+/// How far a sweep looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// The last 10 minutes: objects to adopt, bytes to remove.
+    Recent,
+    /// The last 26 hours, and everything that is left behind anywhere.
+    Deep,
+}
+
+/// What a sweep found.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SweepReport {
+    /// Objects that were looked up in the ledger.
+    pub looked_up: u64,
+    /// Objects without a ledger row whose job was put on the queue (again).
+    pub adopted: u64,
+    /// Failed or deleted uploads whose bytes were removed.
+    pub removed: u64,
+    /// Objects that say nothing about themselves; they are left alone.
+    pub strangers: u64,
+    /// Unfinished puts that were cleared away.
+    pub unfinished: u64,
+    /// Markers of idempotency keys that were cleared away.
+    pub markers: u64,
+    /// Rows that the metadata store forgot.
+    pub pruned: u64,
+    /// The queue was full, so some objects wait for the next sweep.
+    pub cut_short: bool,
+}
+
+/// Sweeps once. May be cut off and repeated at any point: a job on the queue is not doubled, and removing twice is removing once.
+///
+/// # Errors
+/// When storage, ledger or queue cannot be reached; what was done until then stays done.
+pub async fn sweep_once(stack: &Stack, settings: &Settings, reach: Reach) -> Result<SweepReport, SweepError> {
+    Sweeper::new(stack, &settings.processor.sweep).sweep(reach).await
+}
+
+/// Sweeps at start (deeply) and then by the clock, until the stop.
+pub(crate) async fn run(processor: Arc<Processor>, stop: Stop) {
+    let settings = &processor.settings.sweep;
+    let mut sweeper = Sweeper::new(&processor.stack, settings);
+    let mut deep_at = Instant::now();
+    loop {
+        let reach = if Instant::now() >= deep_at { Reach::Deep } else { Reach::Recent };
+        match stop.run_until_cancelled(sweeper.sweep(reach)).await {
+            None => return,
+            Some(Ok(report)) => {
+                processor.metrics.swept(&report, processor.stack.clock.now());
+                if reach == Reach::Deep {
+                    // A deep round that was cut short is repeated at the next turn, when the queue may have room.
+                    deep_at = Instant::now()
+                        + if report.cut_short { Duration::ZERO } else { settings.deep_every.0 };
+                }
+                tell(reach, &report);
+            }
+            Some(Err(error)) => warn!(?reach, error = %Report(&error), "sweep broken off, it begins again"),
+        }
+        if stop.run_until_cancelled(sleep(settings.every.0)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// A sweep that found nothing says nothing.
+fn tell(reach: Reach, report: &SweepReport) {
+    let SweepReport { adopted, removed, unfinished, markers, pruned, .. } = *report;
+    if adopted + removed + unfinished > 0 {
+        info!(?reach, adopted, removed, unfinished, markers, pruned, "swept");
+    }
+    if report.cut_short {
+        warn!(?reach, adopted, "queue is full, the sweep goes on next time");
+    }
+}
+
+/// Sweeps, and remembers what it has told already.
+#[derive(Debug)]
+struct Sweeper<'a> {
+    stack: &'a Stack,
+    settings: &'a settings::Sweep,
+    strangers: HashSet<UploadId>,
+}
+
+impl<'a> Sweeper<'a> {
+    fn new(stack: &'a Stack, settings: &'a settings::Sweep) -> Self {
+        Self { stack, settings, strangers: HashSet::new() }
+    }
+
+    async fn sweep(&mut self, reach: Reach) -> Result<SweepReport, SweepError> {
+        let mut report = SweepReport::default();
+        match reach {
+            Reach::Recent => self.adopt(RECENT, &mut report).await?,
+            Reach::Deep => {
+                self.adopt(DEEP, &mut report).await?;
+                self.clear_away(&mut report).await?;
+            }
+        }
+        let unpurged = self.stack.meta.unpurged(PAGE).await?;
+        report.removed += purge::remove(self.stack, unpurged).await?;
+        Ok(report)
+    }
+}
+
+/// A sweep was broken off.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The store of objects.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// The ledger.
+    #[error(transparent)]
+    Metadata(#[from] meta::Error),
+    /// The queue; that it is full is no error.
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+}

@@ -1,0 +1,153 @@
+//! Sweeps over objects on a real disk.
+
+use std::time::Duration;
+
+use headworks_shared::{
+    meta::{DeadLetter, DeadLetters as _},
+    model::{JobPayload, State, UploadId},
+    queue::JobQueue as _,
+    storage::Key,
+};
+
+use super::{Reach, SweepError, SweepReport, sweep_once};
+use crate::testing::{House, id_at, until};
+
+async fn sweep(house: &House, reach: Reach) -> SweepReport {
+    sweep_once(&house.stack, &house.settings, reach).await.unwrap()
+}
+
+fn queued(house: &House) -> Vec<UploadId> {
+    house.queue.jobs().into_iter().map(|(job, _)| job.id).collect()
+}
+
+#[tokio::test]
+async fn an_object_without_a_row_is_adopted_once() {
+    let house = House::new(10);
+    let (lost, known) = (house.store("lost.txt", "x").await, house.store("known.txt", "y").await);
+    house.meta.set(known.id, State::Stored);
+    assert_eq!(sweep(&house, Reach::Recent).await.adopted, 1);
+    sweep(&house, Reach::Deep).await;
+    let jobs = house.queue.jobs();
+    assert_eq!(queued(&house), [lost.id]);
+    let JobPayload::ObjectStoredV1 { envelope, seal, adopted } = &jobs[0].0.payload;
+    let JobPayload::ObjectStoredV1 { envelope: said, seal: was, .. } = &lost.payload;
+    assert_eq!((envelope, seal, *adopted), (said, was, true));
+}
+
+#[tokio::test]
+async fn adopted_bytes_are_read_again() {
+    let house = House::new(10);
+    let (sound, damaged) = (house.store("a.txt", "sound").await, house.store("b.txt", "damaged").await);
+    house.damage(damaged.id);
+    house.start();
+    let states = || [sound.id, damaged.id].map(|id| house.meta.row(id).map(|row| row.state));
+    until("states", states, |states| *states == [Some(State::Stored), Some(State::Failed)]).await;
+    until("queue", || queued(&house), Vec::is_empty).await;
+    until(
+        "metrics",
+        || house.stack.registry.render(),
+        |text| text.contains("headworks_sweep_adopted_total 2"),
+    )
+    .await;
+    let purged = || house.meta.row(damaged.id).unwrap().purged;
+    until("damaged bytes purged", purged, |purged| *purged).await;
+    house.drain().await;
+    assert_eq!([house.has_bytes(sound.id).await, house.has_bytes(damaged.id).await], [true, false]);
+}
+
+#[tokio::test]
+async fn an_object_that_is_still_on_its_way_is_left_alone() {
+    let mut house = House::new(10);
+    house.settings.processor.sweep.settle.0 = Duration::from_secs(3600);
+    house.store("young.txt", "x").await;
+    assert_eq!(sweep(&house, Reach::Deep).await, SweepReport::default());
+}
+
+#[tokio::test]
+async fn what_began_long_ago_is_found_by_the_deep_round_alone() {
+    let house = House::new(10);
+    let now = house.stack.clock.now();
+    let hours = |hours: u64| id_at(now.before(Duration::from_secs(hours * 3600)));
+    let (late, too_late) = (hours(25), hours(27));
+    house.store_as(late, "late.txt", "x").await;
+    house.store_as(too_late, "too-late.txt", "x").await;
+    assert_eq!(sweep(&house, Reach::Recent).await.adopted, 0);
+    assert_eq!(sweep(&house, Reach::Deep).await.adopted, 1);
+    assert_eq!(queued(&house), [late]);
+}
+
+#[tokio::test]
+async fn a_dead_job_is_not_adopted_for_ever() {
+    let house = House::new(10);
+    let job = house.store("dead.txt", "x").await;
+    let letter = DeadLetter { job, error: "broken".to_owned(), at: house.stack.clock.now() };
+    house.meta.bury(&letter).await.unwrap();
+    assert_eq!(sweep(&house, Reach::Deep).await.adopted, 0);
+    assert!(house.has_bytes(letter.job.id).await);
+}
+
+#[tokio::test]
+async fn bytes_without_worth_are_removed() {
+    let house = House::new(10);
+    let (failed, deleted) = (house.store("f.txt", "x").await.id, house.store("d.txt", "y").await.id);
+    house.meta.set(failed, State::Failed);
+    house.meta.set(deleted, State::Deleted);
+    assert!(sweep(&house, Reach::Recent).await.removed >= 2);
+    for id in [failed, deleted] {
+        assert!(house.meta.row(id).unwrap().purged && !house.has_bytes(id).await);
+    }
+    assert_eq!(sweep(&house, Reach::Recent).await, SweepReport::default());
+}
+
+#[tokio::test]
+async fn an_error_means_keep() {
+    let house = House::new(10);
+    let id = house.store("a.txt", "x").await.id;
+    house.meta.set_down(true);
+    let error = sweep_once(&house.stack, &house.settings, Reach::Deep).await.unwrap_err();
+    assert!(matches!(error, SweepError::Metadata(_)), "{error}");
+    house.meta.set_down(false);
+    house.blobs.set_down(true);
+    let error = sweep_once(&house.stack, &house.settings, Reach::Deep).await.unwrap_err();
+    assert!(matches!(error, SweepError::Storage(_)), "{error}");
+    house.blobs.set_down(false);
+    assert!(house.queue.jobs().is_empty() && house.has_bytes(id).await);
+}
+
+#[tokio::test]
+async fn a_full_queue_ends_the_round_and_the_next_goes_on() {
+    let house = House::new(2);
+    for name in ["a", "b", "c"] {
+        house.store(name, name).await;
+    }
+    let report = sweep(&house, Reach::Recent).await;
+    assert_eq!((report.adopted, report.cut_short), (2, true));
+    let claimed = house.queue.claim(2, Duration::ZERO).await.unwrap();
+    for one in &claimed {
+        house.meta.set(one.job.id, State::Stored);
+    }
+    house.queue.done(&claimed.iter().map(|one| one.ticket).collect::<Vec<_>>()).await.unwrap();
+    let report = sweep(&house, Reach::Recent).await;
+    assert_eq!((report.adopted, report.cut_short), (1, false));
+}
+
+#[tokio::test]
+async fn an_object_that_says_nothing_of_itself_is_left_alone() {
+    let house = House::new(10);
+    let id = id_at(house.stack.clock.now().before(Duration::from_secs(300)));
+    house.stack.blobs.create(&house.key(id), "x".into()).await.unwrap();
+    let report = sweep(&house, Reach::Recent).await;
+    assert_eq!((report.adopted, report.strangers), (0, 1));
+    assert!(house.has_bytes(id).await);
+}
+
+#[tokio::test]
+async fn markers_go_when_they_are_no_longer_valid() {
+    let house = House::new(10);
+    let marker = Key::marker(Key::marker_id(&Default::default(), "key-1"));
+    house.stack.blobs.create(&marker, "{}".into()).await.unwrap();
+    assert_eq!(sweep(&house, Reach::Deep).await.markers, 0);
+    house.stack.clock.advance(Duration::from_secs(13 * 3600));
+    assert_eq!(sweep(&house, Reach::Deep).await.markers, 1);
+    assert!(house.stack.blobs.stat(&[marker]).await.remove(0).is_err());
+}

@@ -1,0 +1,212 @@
+//! The admin listener: what operators and their machines ask. Never on a public address.
+//!
+//! Refuse, don't un-ready: a busy instance stays ready, so that its load is not thrown onto its neighbours. `/readyz` says no only
+//! while draining.
+
+use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use crate::{
+    http::{Body, Code, Connection, Context, Handler, Problem, Reply, json},
+    limits::{Gate, Reason, Shutter, read_memory},
+    report::Report,
+    stack::Stack,
+};
+
+/// The longest wait for one dependency.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// The largest body that is read here, in bytes.
+const MAX_BODY: usize = 1024;
+
+/// Answers on the admin listener.
+#[derive(Debug)]
+pub struct Ops {
+    stack: Stack,
+    gate: Gate,
+}
+
+/// One line of `/healthz`.
+#[derive(Serialize)]
+struct Check {
+    name: &'static str,
+    ok: bool,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    checks: Vec<Check>,
+}
+
+/// What `PUT /v1/gate` takes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GateOrder {
+    open: bool,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl Ops {
+    /// Tells of the stack, and moves the gate.
+    pub fn new(stack: &Stack, gate: &Gate) -> Arc<Self> {
+        Arc::new(Self { stack: stack.clone(), gate: gate.clone() })
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+        let (head, body) = request.into_parts();
+        match (&head.method, head.uri.path()) {
+            (&Method::GET | &Method::HEAD, "/livez") => {
+                Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" })))
+            }
+            (&Method::GET | &Method::HEAD, "/readyz") => Ok(self.ready()),
+            (&Method::GET | &Method::HEAD, "/healthz") => Ok(self.health().await),
+            (&Method::GET | &Method::HEAD, "/metrics") => Ok(self.metrics()),
+            (&Method::GET | &Method::HEAD, "/v1/gate") => Ok(self.show_gate()),
+            (&Method::PUT, "/v1/gate") => self.move_gate(body).await,
+            (_, "/v1/gate") => Err(Problem::new(Code::MethodNotAllowed).allow("GET, PUT")),
+            (_, "/livez" | "/readyz" | "/healthz" | "/metrics") => {
+                Err(Problem::new(Code::MethodNotAllowed).allow("GET"))
+            }
+            _ => Err(Problem::new(Code::NotFound)
+                .detail("this listener knows /livez, /readyz, /healthz, /metrics and /v1/gate")),
+        }
+    }
+
+    fn ready(&self) -> Reply {
+        let draining = self.gate.is_shut_for(Reason::Drain);
+        let checks = vec![
+            Check { name: "started", ok: true, detail: "storage, queue and metadata were opened".to_owned() },
+            Check {
+                name: "draining",
+                ok: !draining,
+                detail: if draining { "stopping" } else { "no" }.to_owned(),
+            },
+        ];
+        health(checks)
+    }
+
+    async fn health(&self) -> Reply {
+        let (metadata, queue, storage) = tokio::join!(self.metadata(), self.queue(), self.storage());
+        let memory = read_memory();
+        let memory = Check {
+            name: "memory",
+            ok: !self.gate.is_shut_for(Reason::Memory),
+            detail: format!(
+                "{} of {} bytes in use ({:.1} %)",
+                memory.used,
+                memory.limit,
+                memory.ratio() * 100.0
+            ),
+        };
+        health(vec![metadata, queue, storage, memory])
+    }
+
+    async fn metadata(&self) -> Check {
+        let answer = async { self.stack.meta.dead_count().await.map(|dead| format!("{dead} dead letters")) };
+        check("metadata", answer).await
+    }
+
+    async fn queue(&self) -> Check {
+        let answer = async {
+            let depth = self.stack.queue.depth().await?;
+            let count = |states: [usize; 3]| states.iter().sum::<usize>();
+            Ok::<_, crate::queue::Error>(format!(
+                "{} ready, {} in flight, {} delayed, {} credits held",
+                count(depth.ready),
+                count(depth.in_flight),
+                count(depth.delayed),
+                count(depth.credited)
+            ))
+        };
+        check("queue", answer).await
+    }
+
+    async fn storage(&self) -> Check {
+        let answer = async {
+            let health = self.stack.blobs.health().await?;
+            Ok::<_, crate::storage::Error>(
+                health
+                    .free_ratio
+                    .map_or_else(|| "reachable".to_owned(), |free| format!("{:.1} % free", free * 100.0)),
+            )
+        };
+        check("storage", answer).await
+    }
+
+    fn metrics(&self) -> Reply {
+        let mut reply = Response::new(Body::full(self.stack.registry.render()));
+        let format = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        reply.headers_mut().insert(header::CONTENT_TYPE, format);
+        reply
+    }
+
+    fn show_gate(&self) -> Reply {
+        let shut: Vec<_> = Reason::ALL
+            .into_iter()
+            .filter(|reason| self.gate.is_shut_for(*reason))
+            .map(Reason::as_str)
+            .collect();
+        json(StatusCode::OK, &serde_json::json!({ "open": shut.is_empty(), "shut": shut }))
+    }
+
+    async fn move_gate(&self, body: Incoming) -> Result<Reply, Problem> {
+        let rule = "send {\"open\": false} to pause intake, {\"open\": true} to go on";
+        let bad = || Problem::new(Code::BadBody).detail(rule);
+        let bytes = timeout(CHECK, small(body)).await.ok().flatten().ok_or_else(bad)?;
+        let order: GateOrder = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+        if order.reason.is_some_and(|reason| reason != Reason::Operator.as_str()) {
+            return Err(
+                Problem::new(Code::BadBody).detail("the only reason that is moved by hand is \"operator\"")
+            );
+        }
+        let to = if order.open { Shutter::Open } else { Shutter::Shut };
+        self.gate.set(Reason::Operator, to, "by hand");
+        Ok(self.show_gate())
+    }
+}
+
+impl Handler for Ops {
+    async fn handle(&self, request: Request<Incoming>, _: Connection) -> Reply {
+        let context = Context::of(request.headers(), &self.stack.clock);
+        context.answer(self.answer(request).await)
+    }
+}
+
+async fn check<E: std::error::Error + 'static>(
+    name: &'static str,
+    answer: impl Future<Output = Result<String, E>>,
+) -> Check {
+    match timeout(CHECK, answer).await {
+        Ok(Ok(detail)) => Check { name, ok: true, detail },
+        Ok(Err(error)) => Check { name, ok: false, detail: Report(&error).to_string() },
+        Err(_) => Check { name, ok: false, detail: format!("no answer within {CHECK:?}") },
+    }
+}
+
+fn health(checks: Vec<Check>) -> Reply {
+    let ok = checks.iter().all(|check| check.ok);
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &Health { status: if ok { "ok" } else { "not ok" }, checks })
+}
+
+/// A small body as a whole; `None` when it is not small, or breaks off.
+async fn small(mut body: Incoming) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let data: Bytes = frame.ok()?.into_data().unwrap_or_default();
+        if bytes.len() + data.len() > MAX_BODY {
+            return None;
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Some(bytes)
+}

@@ -1,0 +1,107 @@
+//! Forms with several files.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use headworks_shared::http::Code;
+use headworks_tests::{Answer, Config, Headworks, answer::check_problem, remains};
+use http::Method;
+use serde_json::Value;
+
+const BOUNDARY: &str = "----a-boundary";
+
+fn form(files: &[(&str, &str)]) -> String {
+    let mut body = String::new();
+    for (name, content) in files {
+        let _written = write!(
+            body,
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: text/plain\r\n\r\n{content}\r\n"
+        );
+    }
+    body + &format!("--{BOUNDARY}--\r\n")
+}
+
+async fn post(headworks: &Headworks, kind: &str, body: impl Into<Bytes>) -> Result<Answer> {
+    let call = headworks.client().call(Method::POST, "/v1/files").header("content-type", kind);
+    call.body(body).send().await
+}
+
+fn multipart() -> String {
+    format!("multipart/form-data; boundary={BOUNDARY}")
+}
+
+fn results(answer: &Answer) -> Result<Vec<Value>> {
+    let json = answer.json()?;
+    let list = json.get("results").or_else(|| json.get("files")).unwrap_or(&json);
+    Ok(list.as_array().with_context(|| format!("no results in {json}"))?.clone())
+}
+
+#[tokio::test]
+async fn each_file_has_a_result_of_its_own() -> Result<()> {
+    Headworks::run(Config::new()?, async |headworks| {
+        let body = form(&[("one.txt", "first"), ("../two.txt", "second"), ("three.txt", "third")]);
+        let answer = post(headworks, &multipart(), body).await?;
+        ensure!(matches!(answer.status, 200 | 201 | 207), "{answer:?}");
+        let results = results(&answer)?;
+        ensure!(results.len() == 3, "{results:#?}");
+        check_problem(&results[1], Code::BadPath).with_context(|| format!("{results:#?}"))?;
+        for (result, content) in [(&results[0], "first"), (&results[2], "third")] {
+            let id = result["id"].as_str().with_context(|| format!("no id in {results:#?}"))?;
+            let there = headworks.client().get(&format!("/v1/objects/{id}/content")).send().await?;
+            ensure!(there.body == content, "{there:?}");
+        }
+        headworks.until_idle().await?;
+        ensure!(remains::objects(&headworks.data())?.len() == 2);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_no_form_is_refused() -> Result<()> {
+    Headworks::run(Config::new()?, async |headworks| {
+        let good = form(&[("a.txt", "x")]);
+        for kind in [
+            "text/plain",
+            "multipart/form-data",
+            "multipart/mixed; boundary=a",
+            "application/x-www-form-urlencoded",
+        ] {
+            let answer = post(headworks, kind, good.clone()).await?;
+            answer.problem(Code::UnsupportedMediaType).with_context(|| kind.to_owned())?;
+        }
+        headworks.nothing_is_left().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_form_that_breaks_off_leaves_nothing_of_the_file_it_was_at() -> Result<()> {
+    Headworks::run(Config::new()?, async |headworks| {
+        let good = Bytes::from(form(&[("a.txt", &"x".repeat(100_000))]));
+        for length in [0, 10, 60, 150, 50_000, good.len() - BOUNDARY.len() - 8] {
+            let answer = post(headworks, &multipart(), good.slice(..length)).await?;
+            answer.problem(Code::BadBody).with_context(|| format!("cut at {length}"))?;
+            headworks.nothing_is_left().await.with_context(|| format!("cut at {length}"))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn too_many_files_are_too_many() -> Result<()> {
+    let config = Config::new()?.set("ingest.max_files_per_request", 2);
+    Headworks::run(config, async |headworks| {
+        let body = form(&[("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")]);
+        let answer = post(headworks, &multipart(), body).await?;
+        let told = String::from_utf8_lossy(&answer.body).into_owned();
+        ensure!(told.contains(Code::TooManyFiles.as_str()), "{answer:?}");
+        headworks.until_idle().await?;
+        // Those before were taken.
+        ensure!(remains::objects(&headworks.data())?.len() == 2, "{answer:?}");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,22 @@
+//! What Headworks promises, proven of the release binary: each test runs one of its own, over real sockets and files.
+//!
+//! Every test ends with the checks of `Headworks::run`: it drains and ends with 0, logs nothing that was not announced, and
+//! `headworks audit` finds nothing.
+
+mod bodies;
+mod crash;
+mod digests;
+mod disconnect;
+mod events;
+mod folder;
+mod form;
+mod full;
+mod heads;
+mod memory;
+mod once;
+mod paths;
+mod read;
+mod slow;
+mod start;
+mod stop;
+mod upload;
