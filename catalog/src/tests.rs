@@ -137,10 +137,9 @@ impl World {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        let reply = match self.catalog.handle(&head, "r-1").await.expect("the catalog's own request") {
-            Ok(reply) => reply,
-            Err(problem) => problem.to_reply("r-1"),
-        };
+        let (route, answer) = self.catalog.handle(&head, "r-1").await.expect("the catalog's own request");
+        assert!(crate::ROUTES.contains(&route), "{route} is not among the names that metrics know");
+        let reply = answer.unwrap_or_else(|problem| problem.to_reply("r-1"));
         let (head, body) = reply.into_parts();
         Answer { status: head.status, headers: head.headers, body: read(body).await }
     }

@@ -1,9 +1,6 @@
 //! Deletion.
 
-use headworks_shared::{
-    meta::{Audit as _, LedgerRow},
-    model::State,
-};
+use headworks_shared::{meta::LedgerRow, model::State};
 
 use super::*;
 
@@ -73,7 +70,7 @@ async fn bytes_that_cannot_be_removed_are_left_to_the_sweep() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_does_not_cut_a_deletion_short() {
-    let gate = Arc::new(stores::Gate::default());
+    let gate = Arc::new(stores::Gate::before(stores::Verb::Delete));
     let world = World::over(|blobs| Arc::new(stores::Gated { blobs, gate: Arc::clone(&gate) }));
     let record = world.queue("a", None, b"1").await;
     world.persist(&record).await;

@@ -57,16 +57,53 @@ async fn an_object_without_its_envelope_is_nobodys_receipt() {
     world.get(&format!("/v1/objects/{queued}")).await.assert_problem(Code::NotFound);
 }
 
-/// Stands before the removal of bytes.
-#[derive(Debug, Default)]
+#[tokio::test]
+async fn an_upload_that_fails_while_it_is_looked_up_is_not_told_as_unknown() {
+    let gate = Arc::new(Gate::before(Verb::Stat));
+    let world = World::over(|blobs| Arc::new(Gated { blobs, gate: Arc::clone(&gate) }));
+    let record = world.queue("a", None, b"x").await;
+    let target = format!("/v1/objects/{}", record.id);
+    let fail = async {
+        gate.reached.notified().await;
+        world.persist(&Record { failure: Some(Code::ObjectDamaged.as_str()), ..record.clone() }).await;
+        fs::remove_file(world.file_of(record.id)).unwrap();
+        gate.open.notify_one();
+    };
+    let (told, ()) = tokio::join!(world.get(&target), fail);
+    assert_eq!(told.json()["status"], "failed");
+}
+
+/// What a gate stands before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verb {
+    Stat,
+    Delete,
+}
+
+/// Stands before one of a store's verbs.
+#[derive(Debug)]
 pub(super) struct Gate {
+    before: Verb,
     /// Somebody wants to pass.
     pub(super) reached: Notify,
     /// Somebody may.
     pub(super) open: Notify,
 }
 
-/// A store that removes bytes only when it is let.
+impl Gate {
+    pub(super) fn before(before: Verb) -> Self {
+        Self { before, reached: Notify::new(), open: Notify::new() }
+    }
+
+    async fn pass(&self, verb: Verb) {
+        if verb == self.before {
+            self.reached.notify_one();
+            self.open.notified().await;
+        }
+    }
+}
+
+/// A store with a gate.
 #[derive(Debug)]
 pub(super) struct Gated {
     pub(super) blobs: Arc<dyn Blobs>,
@@ -76,8 +113,7 @@ pub(super) struct Gated {
 #[async_trait]
 impl Blobs for Gated {
     async fn delete(&self, key: &Key) -> Result<(), Error> {
-        self.gate.reached.notify_one();
-        self.gate.open.notified().await;
+        self.gate.pass(Verb::Delete).await;
         self.blobs.delete(key).await
     }
 
@@ -90,6 +126,7 @@ impl Blobs for Gated {
     }
 
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
+        self.gate.pass(Verb::Stat).await;
         self.blobs.stat(keys).await
     }
 
