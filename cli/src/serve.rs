@@ -131,7 +131,7 @@ impl System {
         println!("Headworks listens on http://{} (operators: http://{}/healthz)", self.listen, self.admin);
         println!("It keeps its data in {}", self.data_dir.display());
         println!(
-            "Try it:  curl --data-binary 'Hello, Headworks' -X PUT http://{}/v1/files/hello.txt",
+            "Try it:  echo 'Hello, Headworks' | curl -T - http://{}/v1/files/hello.txt",
             self.listen
         );
         Ok(std::io::stdout().flush()?)

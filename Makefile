@@ -1,0 +1,41 @@
+# Headworks. `make run` starts the embedded system, `make test` passes all tests; each sets up what it needs.
+SHELL := /bin/sh
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run build test check fmt lint doc docs bench
+
+help: ## these lines
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+setup: ## install what the build needs (a C compiler, for SQLite and jemalloc)
+	@command -v cc >/dev/null 2>&1 || (apt-get update -qq && apt-get install -y -qq build-essential)
+
+run: setup ## start the embedded system in ./data
+	$(CARGO) run --release --locked -p headworks-cli -- serve
+
+build: setup ## the release binary, target/release/headworks
+	$(CARGO) build --release --locked -p headworks-cli
+
+test: build ## all tests; those in `it` run the release binary
+	$(CARGO) test --workspace --locked
+
+check: setup fmt lint doc test ## everything that must hold; people and CI call the same
+	target/release/headworks docs docs --check
+	target/release/headworks config check
+
+fmt: ## the format is rustfmt's
+	$(CARGO) fmt --all --check
+
+lint: setup ## no warning is left
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+doc: setup ## the documentation has no broken link
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --quiet
+
+docs: build ## write the generated pages anew
+	target/release/headworks docs docs
+
+bench: build ## measure beside nginx, and write benchmarks/results/README.md
+	benchmarks/peers/install
+	$(CARGO) run --release --locked -p headworks-benchmarks -- run --write
