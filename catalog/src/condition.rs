@@ -190,13 +190,15 @@ mod tests {
         fields.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
     }
 
+    /// The fields, the verdict on GET, the verdict on DELETE.
+    type Case<'a> = (&'a [(HeaderName, &'a str)], Verdict, Verdict);
+
     #[test]
     fn conditions_are_judged_in_their_order_of_precedence() {
         use header::{
             IF_MATCH as IM, IF_MODIFIED_SINCE as IMS, IF_NONE_MATCH as INM, IF_UNMODIFIED_SINCE as IUS,
         };
-        let table: &[(&[(HeaderName, &str)], Verdict, Verdict)] = &[
-            // The fields, the verdict on GET, the verdict on DELETE.
+        let table: &[Case<'_>] = &[
             (&[], Proceed, Proceed),
             (&[(IM, TAG)], Proceed, Proceed),
             (&[(IM, "*")], Proceed, Proceed),

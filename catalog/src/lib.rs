@@ -85,7 +85,8 @@ impl Catalog {
         }
     }
 
-    /// Answers a request by its head, with the route's name for the metrics; `None` when it is not the catalog's. The answer to a HEAD has no body, but its length.
+    /// Answers a request by its head, with the route's name (one of [`ROUTES`]) for the metrics; `None` when it is not the
+    /// catalog's. The answer to a HEAD has no body, but its length.
     pub async fn handle(
         &self,
         head: &Parts,
