@@ -16,6 +16,12 @@ use crate::{Answer, DEADLINE};
 /// The largest answer that a test reads this way.
 const MAX_ANSWER: usize = 16 << 20;
 
+/// The head of an upload to this path, with these fields behind its `Host`.
+pub fn put(path: &str, fields: &[&str]) -> String {
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    format!("PUT /v1/files/{path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Raw {
@@ -40,7 +46,7 @@ impl Raw {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn ask(address: SocketAddr, bytes: &[u8]) -> Result<Answer> {
+    pub async fn ask(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Result<Answer> {
         let mut raw = Self::connect(address).await?;
         raw.send(bytes).await?;
         raw.answer().await
@@ -50,8 +56,8 @@ impl Raw {
     ///
     /// # Errors
     /// When the server takes nothing for too long.
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        match timeout(DEADLINE, self.stream.write_all(bytes)).await.context("send in time")? {
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
+        match timeout(DEADLINE, self.stream.write_all(bytes.as_ref())).await.context("send in time")? {
             Err(error) if !hung_up(&error) => Err(error.into()),
             _ => Ok(()),
         }

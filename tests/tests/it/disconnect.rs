@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 use futures_util::future::try_join_all;
-use headworks_tests::{Config, Headworks, Raw, digest, seed};
+use headworks_tests::{Config, Headworks, Raw, digest, raw::put, seed};
 
 const CLIENTS: usize = 200;
 
@@ -13,21 +13,13 @@ const CAPACITY: usize = 300;
 async fn cut(headworks: &Headworks, seed: u64) -> Result<()> {
     let mut random = Rng::with_seed(seed);
     let body = digest::content(seed, random.usize(1..400_000));
+    let path = seed.to_string();
     let mut request = if random.bool() {
-        let mut request =
-            format!("PUT /v1/files/{seed} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len())
-                .into_bytes();
-        request.extend_from_slice(&body);
-        request
+        put(&path, &[&format!("Content-Length: {}", body.len())]).into_bytes()
     } else {
-        let mut request = format!(
-            "PUT /v1/files/{seed} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
-            body.len()
-        )
-        .into_bytes();
-        request.extend_from_slice(&body);
-        request
+        format!("{}{:x}\r\n", put(&path, &["Transfer-Encoding: chunked"]), body.len()).into_bytes()
     };
+    request.extend_from_slice(&body);
     // A third is cut within the head or its first bytes behind, where states change most.
     let end = if random.u8(..3) == 0 { request.len().min(120) } else { request.len() };
     request.truncate(random.usize(..end));

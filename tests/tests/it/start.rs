@@ -125,7 +125,9 @@ async fn five_mistakes_in_the_settings_are_told_at_once() -> Result<()> {
     let file = home.path().join("headworks.toml");
     std::fs::write(
         &file,
-        "[queue]\ncapacity = 0\nsize = 3\n[ingest.limits]\nhold = 5\nstreems = 1\n[memory]\nopen_below = 85\n",
+        "[queue]\ncapacity = 0\nsize = 3\n\
+         [ingest.limits]\nhold = 5\nstreems = 1\n\
+         [memory]\nopen_below = 85\n",
     )?;
     let (file, data) = (file.display().to_string(), home.path().join("data"));
     let exit = command_line(&["serve", "--config", &file, "--data-dir", &data.display().to_string()])?;

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use headworks_tests::{Client, Config, DEADLINE, Headworks, Raw, process::audit, until};
+use headworks_tests::{Client, Config, DEADLINE, Headworks, Raw, process::audit, raw::put, until};
 
 async fn half_an_upload(headworks: &Headworks) -> Result<Raw> {
     let mut upload = Raw::connect(headworks.listen()).await?;
-    upload
-        .send(b"PUT /v1/files/a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
-        .await?;
+    upload.send(put("a", &["Content-Length: 10", "Expect: 100-continue"])).await?;
     upload.interim(100).await?;
     upload.send(b"01234").await?;
     Ok(upload)
