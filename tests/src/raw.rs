@@ -120,24 +120,24 @@ impl Raw {
         .with_context(|| format!("the connection is still open after {within:?}"))?
     }
 
-    /// Waits for the interim answer of this status.
+    /// Waits until the body is asked for with 100; `None` when it is, else the answer that came instead.
     ///
     /// # Errors
-    /// When a final answer or the end comes first.
-    pub async fn interim(&mut self, status: u16) -> Result<()> {
+    /// When neither comes in time.
+    pub async fn wanted(&mut self) -> Result<Option<Answer>> {
         timeout(DEADLINE, async {
-            while !self.interim.contains(&status) {
-                if let Some((answer, _)) = self.head()? {
-                    bail!("wanted {status} first, got {answer:?}");
+            loop {
+                if self.head()?.is_some() {
+                    return self.answer().await.map(Some);
                 }
-                if !self.interim.contains(&status) {
-                    ensure!(self.read().await? > 0, "the connection ended before {status}");
+                if self.interim.contains(&100) {
+                    return Ok(None);
                 }
+                ensure!(self.read().await? > 0, "the connection ended without an answer");
             }
-            Ok(())
         })
         .await
-        .with_context(|| format!("{status} in time"))?
+        .context("100 or an answer in time")?
     }
 
     /// Reads the next answer.
@@ -174,6 +174,7 @@ impl Raw {
             }
             answer.body = Bytes::copy_from_slice(self.seen.get(head..head + length).unwrap_or_default());
             self.seen.drain(..head + length);
+            self.interim.clear();
             Ok(answer)
         };
         timeout(DEADLINE, read).await.context("an answer in time")?
@@ -201,7 +202,7 @@ impl Raw {
                     HeaderValue::from_bytes(field.value)?,
                 );
             }
-            let interim = std::mem::take(&mut self.interim);
+            let interim = self.interim.clone();
             return Ok(Some((Answer { status, headers, body: Bytes::new(), interim }, length)));
         }
     }

@@ -28,6 +28,26 @@ async fn cut(headworks: &Headworks, seed: u64) -> Result<()> {
     if random.bool() { raw.reset() } else { Ok(()) }
 }
 
+#[tokio::test]
+async fn a_request_that_is_cut_at_any_byte_leaves_nothing() -> Result<()> {
+    Headworks::run(Config::new()?, async |headworks| {
+        for request in [
+            put("a", &["Content-Length: 20"]) + "01234567890123456789",
+            put("a", &["Transfer-Encoding: chunked"]) + "a\r\n0123456789\r\n0\r\n\r\n",
+        ] {
+            let cut = async |end: usize| {
+                let mut raw = Raw::connect(headworks.listen()).await?;
+                raw.send(&request.as_bytes()[..end]).await?;
+                if end.is_multiple_of(2) { raw.reset() } else { Ok(()) }
+            };
+            try_join_all((0..request.len()).map(cut)).await?;
+            headworks.nothing_is_left().await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_go_away_take_all_that_was_theirs_with_them() -> Result<()> {
     let seed = seed::seed()?;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::try_join_all;
 use headworks_shared::http::Code;
 use headworks_tests::{Config, DEADLINE, Headworks, Raw, raw::put};
 
@@ -45,17 +46,17 @@ async fn a_body_that_stalls_is_too_slow() -> Result<()> {
     let config = Config::new()?.text("ingest.limits.stall_timeout", "1s");
     Headworks::run(config, async |headworks| {
         let chunked = put("a", &["Transfer-Encoding: chunked"]) + "15f90\r\n";
-        for head in [put("a", &["Content-Length: 200000"]), chunked] {
-            for sent in [0, 1, 80_000] {
-                let mut raw = Raw::connect(headworks.listen()).await?;
-                raw.send(&head).await?;
-                raw.send(vec![b'x'; sent]).await?;
-                raw.answer().await?.problem(Code::TooSlow)?;
-                raw.closed(DEADLINE).await?;
-                headworks.nothing_is_left().await?;
-            }
-        }
-        Ok(())
+        let heads = [put("a", &["Content-Length: 200000"]), chunked];
+        let stall = async |head: &str, sent: usize| {
+            let mut raw = Raw::connect(headworks.listen()).await?;
+            raw.send(head).await?;
+            raw.send(vec![b'x'; sent]).await?;
+            raw.answer().await?.problem(Code::TooSlow).with_context(|| format!("{sent} bytes of {head}"))?;
+            raw.closed(DEADLINE).await
+        };
+        let all = heads.iter().flat_map(|head| [0, 1, 80_000].map(|sent| stall(head, sent)));
+        try_join_all(all).await?;
+        headworks.nothing_is_left().await
     })
     .await
 }
