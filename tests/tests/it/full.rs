@@ -35,7 +35,7 @@ async fn an_upload_that_fills_the_disk_is_refused_and_leaves_nothing() -> Result
 #[tokio::test]
 async fn a_disk_that_is_nearly_full_shuts_the_gate_until_there_is_room() -> Result<()> {
     let config = small(4)?.set("disk.shut_below", 50).set("disk.open_above", 60).announce("intake shut");
-    Headworks::run(config.text("ingest.limits.hold", "0s"), async |headworks| {
+    Headworks::run(config, async |headworks| {
         let client = headworks.client();
         let open = async || headworks.metrics().await?.sum("headworks_intake_open", &[]);
         let put = client.put("a", digest::content(7, 3 << 20)).header("prefer", "wait=5");
@@ -81,7 +81,7 @@ async fn the_gate_leaves_room_for_the_databases() -> Result<()> {
     // The default marks. They are looked at more often than by default, because this disk is small for the pace of the test.
     let config = Config::new()?.mount(Mount::Small { folder: "", bytes: 32 << 20 }).announce("intake shut");
     let config = config.set("disk.shut_below", 10).set("disk.open_above", 15);
-    let config = config.text("memory.sample_every", "50ms").text("ingest.limits.hold", "0s");
+    let config = config.text("memory.sample_every", "50ms");
     Headworks::run(config, async |headworks| {
         let client = headworks.client();
         let mut taken = Vec::new();

@@ -34,7 +34,7 @@ fn refused(answer: &Answer, reason: &str) -> Result<()> {
 
 #[tokio::test]
 async fn too_many_at_once_are_told_when_to_come_back() -> Result<()> {
-    let config = Config::new()?.set("ingest.limits.streams", 1).text("ingest.limits.hold", "100ms");
+    let config = Config::new()?.set("ingest.limits.streams", 1).text("ingest.limits.hold", "1s");
     Headworks::run(config, async |headworks| {
         let first = begin(headworks.listen(), "first", 3).await?.ok().context("the first was refused")?;
         let second = begin(headworks.listen(), "second", 3).await?.err().context("the second was let in")?;
@@ -49,7 +49,7 @@ async fn too_many_at_once_are_told_when_to_come_back() -> Result<()> {
 #[tokio::test]
 async fn a_queue_that_has_no_room_left_takes_only_what_it_has_promised() -> Result<()> {
     const CAPACITY: usize = 20;
-    let config = Config::new()?.set("queue.capacity", CAPACITY).text("ingest.limits.hold", "100ms");
+    let config = Config::new()?.set("queue.capacity", CAPACITY).text("ingest.limits.hold", "1s");
     Headworks::run(config, async |headworks| {
         let mut begun = Vec::new();
         let last = loop {
@@ -76,7 +76,7 @@ async fn a_queue_that_has_no_room_left_takes_only_what_it_has_promised() -> Resu
 
 #[tokio::test]
 async fn a_machine_short_of_memory_takes_nothing_new_and_is_read_all_the_same() -> Result<()> {
-    let config = Config::new()?.announce("intake shut").text("ingest.limits.hold", "0s");
+    let config = Config::new()?.announce("intake shut");
     // Every machine has more than these in use.
     let config = config.set("memory.open_below", 1).set("memory.shut_above", 2);
     Headworks::run(config, async |headworks| {
@@ -95,7 +95,7 @@ async fn a_machine_short_of_memory_takes_nothing_new_and_is_read_all_the_same() 
 
 #[tokio::test]
 async fn intake_is_paused_and_resumed_by_hand() -> Result<()> {
-    let config = Config::new()?.announce("intake shut").text("ingest.limits.hold", "0s");
+    let config = Config::new()?.announce("intake shut");
     Headworks::run(config, async |headworks| {
         let (client, admin) = (headworks.client(), headworks.admin());
         let gate = |open: bool| {
