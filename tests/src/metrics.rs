@@ -66,7 +66,13 @@ mod tests {
     #[test]
     fn series_are_summed_over_the_labels_that_were_not_asked_for() {
         let metrics = Metrics::parse(
-            "# HELP jobs Jobs\n# TYPE jobs gauge\njobs{priority=\"low\",state=\"ready\"} 2\njobs{priority=\"high\",state=\"ready\"} 3\njobs{priority=\"high\",state=\"done\"} 9\nup 1\n",
+            r#"# HELP jobs Jobs
+# TYPE jobs gauge
+jobs{priority="low",state="ready"} 2
+jobs{priority="high",state="ready"} 3
+jobs{priority="high",state="done"} 9
+up 1
+"#,
         );
         assert_eq!(metrics.sum("jobs", &[("state", "ready")]).unwrap(), 5.0);
         assert_eq!(metrics.sum("up", &[]).unwrap(), 1.0);

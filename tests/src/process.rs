@@ -108,6 +108,11 @@ impl Headworks {
         self.listen
     }
 
+    /// Where its operators ask.
+    pub fn operators(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// From its first instruction until it said where it listens.
     pub fn took(&self) -> Duration {
         self.took

@@ -16,6 +16,12 @@ use crate::{Answer, DEADLINE};
 /// The largest answer that a test reads this way.
 const MAX_ANSWER: usize = 16 << 20;
 
+/// The head of an upload to this path, with these fields behind its `Host`.
+pub fn put(path: &str, fields: &[&str]) -> String {
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    format!("PUT /v1/files/{path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Raw {
@@ -40,7 +46,7 @@ impl Raw {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn ask(address: SocketAddr, bytes: &[u8]) -> Result<Answer> {
+    pub async fn ask(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Result<Answer> {
         let mut raw = Self::connect(address).await?;
         raw.send(bytes).await?;
         raw.answer().await
@@ -50,8 +56,8 @@ impl Raw {
     ///
     /// # Errors
     /// When the server takes nothing for too long.
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        match timeout(DEADLINE, self.stream.write_all(bytes)).await.context("send in time")? {
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
+        match timeout(DEADLINE, self.stream.write_all(bytes.as_ref())).await.context("send in time")? {
             Err(error) if !hung_up(&error) => Err(error.into()),
             _ => Ok(()),
         }
@@ -114,24 +120,24 @@ impl Raw {
         .with_context(|| format!("the connection is still open after {within:?}"))?
     }
 
-    /// Waits for the interim answer of this status.
+    /// Waits until the body is asked for with 100; `None` when it is, else the answer that came instead.
     ///
     /// # Errors
-    /// When a final answer or the end comes first.
-    pub async fn interim(&mut self, status: u16) -> Result<()> {
+    /// When neither comes in time.
+    pub async fn wanted(&mut self) -> Result<Option<Answer>> {
         timeout(DEADLINE, async {
-            while !self.interim.contains(&status) {
-                if let Some((answer, _)) = self.head()? {
-                    bail!("wanted {status} first, got {answer:?}");
+            loop {
+                if self.head()?.is_some() {
+                    return self.answer().await.map(Some);
                 }
-                if !self.interim.contains(&status) {
-                    ensure!(self.read().await? > 0, "the connection ended before {status}");
+                if self.interim.contains(&100) {
+                    return Ok(None);
                 }
+                ensure!(self.read().await? > 0, "the connection ended without an answer");
             }
-            Ok(())
         })
         .await
-        .with_context(|| format!("{status} in time"))?
+        .context("100 or an answer in time")?
     }
 
     /// Reads the next answer.
@@ -168,6 +174,7 @@ impl Raw {
             }
             answer.body = Bytes::copy_from_slice(self.seen.get(head..head + length).unwrap_or_default());
             self.seen.drain(..head + length);
+            self.interim.clear();
             Ok(answer)
         };
         timeout(DEADLINE, read).await.context("an answer in time")?
@@ -195,7 +202,7 @@ impl Raw {
                     HeaderValue::from_bytes(field.value)?,
                 );
             }
-            let interim = std::mem::take(&mut self.interim);
+            let interim = self.interim.clone();
             return Ok(Some((Answer { status, headers, body: Bytes::new(), interim }, length)));
         }
     }

@@ -26,7 +26,8 @@ impl Rows {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let file = Connection::open_with_flags(&path, flags).with_context(|| path.display().to_string())?;
         file.busy_timeout(crate::DEADLINE)?;
-        let count = "SELECT (SELECT count(*) FROM ledger), (SELECT count(*) FROM objects), (SELECT count(*) FROM events)";
+        let count = "SELECT (SELECT count(*) FROM ledger), (SELECT count(*) FROM objects), \
+             (SELECT count(*) FROM events)";
         let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Self> {
             Ok(Self { ledger: row.get(0)?, objects: row.get(1)?, events: row.get(2)? })
         };

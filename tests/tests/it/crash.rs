@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use fastrand::Rng;
 use headworks_tests::{
-    Answer, Config, Headworks, Raw, Rows, digest::content, remains, seed::seed, until, webhook::Receiver,
+    Answer, Config, Headworks, Raw, Rows, digest::content, raw::put, remains, seed::seed, until,
+    webhook::Receiver,
 };
 use serde_json::Value;
 use tokio::{sync::watch, task::JoinSet, time::sleep};
@@ -20,7 +21,7 @@ const ROUNDS: usize = 20;
 const UPLOADERS: u64 = 32;
 
 /// The longest life of a process between two crashes.
-const LIFE_MS: u64 = 400;
+const LIFE_MS: u64 = 1000;
 
 /// How long the last process may take to settle what the crashes left: deliveries that it interrupted are tried again when their
 /// lease has run out, after half a minute.
@@ -62,11 +63,11 @@ impl Upload {
             Some(raw) => raw,
             None => connection.insert(Raw::connect(address).await?),
         };
-        let key = if self.keyed { format!("Idempotency-Key: {}\r\n", self.path) } else { String::new() };
-        let (path, length) = (&self.path, self.content.len());
-        let head =
-            format!("PUT /v1/files/{path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{key}\r\n");
-        raw.send(&[head.as_bytes(), &self.content].concat()).await?;
+        let length = format!("Content-Length: {}", self.content.len());
+        let key = format!("Idempotency-Key: {}", self.path);
+        let fields = [length.as_str(), key.as_str()];
+        let head = put(&self.path, if self.keyed { &fields } else { &fields[..1] });
+        raw.send([head.as_bytes(), &self.content].concat()).await?;
         raw.answer().await
     }
 }
@@ -137,7 +138,7 @@ async fn compare(headworks: &Headworks, seed: u64, objects: &HashMap<String, Val
         let upload = Upload::at(seed, path)?;
         ensure!(object["version"] == 1, "there twice: {object}");
         let id = object["id"].as_str().context("an id")?;
-        raw.send(format!("GET /v1/objects/{id}/content HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await?;
+        raw.send(format!("GET /v1/objects/{id}/content HTTP/1.1\r\nHost: a\r\n\r\n")).await?;
         let there = raw.answer().await?.with_status(200)?;
         ensure!(there.body == upload.content, "{path}: {} bytes are not those sent", there.body.len());
     }

@@ -52,7 +52,6 @@ async fn a_digest_that_cannot_be_read_is_refused() -> Result<()> {
             "sha-256=\"abc\"",
             "sha-512=:YWJj:",
             "crc64nvme=:YWJj:",
-            "=:YWJj:",
             ":YWJj:",
         ] {
             for field in FIELDS {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 use futures_util::future::try_join_all;
-use headworks_tests::{Config, Headworks, Raw, digest, seed};
+use headworks_tests::{Config, Headworks, Raw, digest, raw::put, seed};
 
 const CLIENTS: usize = 200;
 
@@ -13,27 +13,39 @@ const CAPACITY: usize = 300;
 async fn cut(headworks: &Headworks, seed: u64) -> Result<()> {
     let mut random = Rng::with_seed(seed);
     let body = digest::content(seed, random.usize(1..400_000));
+    let path = seed.to_string();
     let mut request = if random.bool() {
-        let mut request =
-            format!("PUT /v1/files/{seed} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len())
-                .into_bytes();
-        request.extend_from_slice(&body);
-        request
+        put(&path, &[&format!("Content-Length: {}", body.len())]).into_bytes()
     } else {
-        let mut request = format!(
-            "PUT /v1/files/{seed} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
-            body.len()
-        )
-        .into_bytes();
-        request.extend_from_slice(&body);
-        request
+        format!("{}{:x}\r\n", put(&path, &["Transfer-Encoding: chunked"]), body.len()).into_bytes()
     };
+    request.extend_from_slice(&body);
     // A third is cut within the head or its first bytes behind, where states change most.
     let end = if random.u8(..3) == 0 { request.len().min(120) } else { request.len() };
     request.truncate(random.usize(..end));
     let mut raw = Raw::connect(headworks.listen()).await?;
     raw.send(&request).await?;
     if random.bool() { raw.reset() } else { Ok(()) }
+}
+
+#[tokio::test]
+async fn a_request_that_is_cut_at_any_byte_leaves_nothing() -> Result<()> {
+    Headworks::run(Config::new()?, async |headworks| {
+        for request in [
+            put("a", &["Content-Length: 20"]) + "01234567890123456789",
+            put("a", &["Transfer-Encoding: chunked"]) + "a\r\n0123456789\r\n0\r\n\r\n",
+        ] {
+            let cut = async |end: usize| {
+                let mut raw = Raw::connect(headworks.listen()).await?;
+                raw.send(&request.as_bytes()[..end]).await?;
+                if end.is_multiple_of(2) { raw.reset() } else { Ok(()) }
+            };
+            try_join_all((0..request.len()).map(cut)).await?;
+            headworks.nothing_is_left().await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,7 +16,8 @@ fn form(files: &[(&str, &str)]) -> String {
     for (name, content) in files {
         let _written = write!(
             body,
-            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: text/plain\r\n\r\n{content}\r\n"
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             Content-Type: text/plain\r\n\r\n{content}\r\n"
         );
     }
     body + &format!("--{BOUNDARY}--\r\n")

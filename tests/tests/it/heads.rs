@@ -74,7 +74,7 @@ async fn every_bad_head_is_told_what_is_wrong_and_leaves_nothing() -> Result<()>
     Headworks::run(Config::new()?, async |headworks| {
         for (request, code) in cases() {
             let shown = || format!("{:?}", request.chars().take(160).collect::<String>());
-            let answer = Raw::ask(headworks.listen(), request.as_bytes()).await.with_context(shown)?;
+            let answer = Raw::ask(headworks.listen(), &request).await.with_context(shown)?;
             answer.problem(code).with_context(shown)?;
             let allow = answer.header("allow");
             ensure!((code == Code::MethodNotAllowed) != allow.is_empty(), "Allow: {allow}; {}", shown());
@@ -103,9 +103,9 @@ async fn a_bad_head_behind_a_good_upload_is_refused_on_its_own() -> Result<()> {
         for body in ["Content-Length: 2\r\n\r\nok", "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"]
         {
             let mut raw = Raw::connect(headworks.listen()).await?;
-            let good = format!("PUT /v1/files/a HTTP/1.1\r\nHost: a\r\n{body}");
-            raw.send(format!("{good}GET / HTTP/1.1\r\n\r\n").as_bytes()).await?;
+            raw.send(format!("PUT /v1/files/a HTTP/1.1\r\nHost: a\r\n{body}")).await?;
             raw.answer().await?.with_status(201).context(body)?;
+            raw.send(b"GET / HTTP/1.1\r\n\r\n").await?;
             raw.answer().await?.problem(Code::BadHost).context(body)?;
             raw.closed(DEADLINE).await?;
         }

@@ -16,6 +16,7 @@ mod memory;
 mod once;
 mod paths;
 mod read;
+mod refuse;
 mod slow;
 mod start;
 mod stop;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use headworks_tests::{Config, Headworks, Raw};
+use headworks_tests::{Config, Headworks, Raw, raw::put};
 use http::Method;
 use tokio::{
     sync::{Barrier, Semaphore},
@@ -31,8 +31,7 @@ async fn stream(
 ) -> Result<()> {
     let piece = vec![b'x'; 256 << 10];
     let mut raw = Raw::connect(headworks.listen()).await?;
-    let head = format!("PUT /v1/files/{number} HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n");
-    raw.send(head.as_bytes()).await?;
+    raw.send(put(&number.to_string(), &[&format!("Content-Length: {SIZE}")])).await?;
     for _ in 0..TOGETHER / piece.len() {
         raw.send(&piece).await?;
     }

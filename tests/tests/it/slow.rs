@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::try_join_all;
 use headworks_shared::http::Code;
-use headworks_tests::{Config, DEADLINE, Headworks, Raw};
+use headworks_tests::{Config, DEADLINE, Headworks, Raw, raw::put};
 
 #[tokio::test]
 async fn a_connection_that_sends_nothing_is_closed_without_a_word() -> Result<()> {
@@ -44,17 +45,18 @@ async fn a_head_that_does_not_come_to_its_end_is_too_slow() -> Result<()> {
 async fn a_body_that_stalls_is_too_slow() -> Result<()> {
     let config = Config::new()?.text("ingest.limits.stall_timeout", "1s");
     Headworks::run(config, async |headworks| {
-        for framing in ["Content-Length: 200000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n15f90\r\n"] {
-            for sent in [0, 1, 80_000] {
-                let mut raw = Raw::connect(headworks.listen()).await?;
-                raw.send(format!("PUT /v1/files/a HTTP/1.1\r\nHost: a\r\n{framing}").as_bytes()).await?;
-                raw.send(&vec![b'x'; sent]).await?;
-                raw.answer().await?.problem(Code::TooSlow)?;
-                raw.closed(DEADLINE).await?;
-                headworks.nothing_is_left().await?;
-            }
-        }
-        Ok(())
+        let chunked = put("a", &["Transfer-Encoding: chunked"]) + "15f90\r\n";
+        let heads = [put("a", &["Content-Length: 200000"]), chunked];
+        let stall = async |head: &str, sent: usize| {
+            let mut raw = Raw::connect(headworks.listen()).await?;
+            raw.send(head).await?;
+            raw.send(vec![b'x'; sent]).await?;
+            raw.answer().await?.problem(Code::TooSlow).with_context(|| format!("{sent} bytes of {head}"))?;
+            raw.closed(DEADLINE).await
+        };
+        let all = heads.iter().flat_map(|head| [0, 1, 80_000].map(|sent| stall(head, sent)));
+        try_join_all(all).await?;
+        headworks.nothing_is_left().await
     })
     .await
 }
@@ -64,7 +66,7 @@ async fn a_body_that_trickles_below_the_least_rate_is_too_slow() -> Result<()> {
     let config = Config::new()?.text("ingest.limits.min_rate", "100KiB");
     Headworks::run(config, async |headworks| {
         let mut raw = Raw::connect(headworks.listen()).await?;
-        raw.send(b"PUT /v1/files/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n").await?;
+        raw.send(put("a", &["Content-Length: 1000000000"])).await?;
         // 10 KiB a second: never a stall, and never enough. The grace is 10 s, and the window 30 s.
         let answer = raw.trickle(&[b'x'; 1024], Duration::from_millis(100), Duration::from_secs(60)).await?;
         answer.problem(Code::TooSlow)?;

@@ -3,6 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use headworks_shared::http::Code;
 use headworks_tests::{Config, Headworks, process::command_line};
 
 /// Of five tries one must be quick: the machine may be busy with something else in the others.
@@ -58,6 +59,9 @@ async fn tells_operators_how_it_is() -> Result<()> {
             // None of it is for the public.
             headworks.client().get(path).send().await?.with_status(404)?;
         }
+        let ready = format!("http://{}/readyz", headworks.operators());
+        ensure!(command_line(&["health", &ready])?.code == Some(0));
+        ensure!(headworks.log().iter().any(|line| line.contains("started")), "{:?}", headworks.log());
         let metrics = headworks.metrics().await?;
         ensure!(metrics.busy()? == [0.0; 5], "{:?}", metrics.busy());
         ensure!(metrics.sum("headworks_intake_open", &[])? == 1.0);
@@ -84,33 +88,13 @@ async fn tells_operators_how_it_is() -> Result<()> {
 }
 
 #[tokio::test]
-async fn intake_is_paused_and_resumed_by_hand() -> Result<()> {
-    let config = Config::new()?.announce("intake shut").text("ingest.limits.hold", "0s");
-    Headworks::run(config, async |headworks| {
-        let (client, admin) = (headworks.client(), headworks.admin());
-        let gate = |open: bool| {
-            let body = format!(r#"{{"open":{open},"reason":"operator"}}"#);
-            admin.call(http::Method::PUT, "/v1/gate").header("content-type", "application/json").body(body)
-        };
-        ensure!(gate(false).send().await?.status < 300);
-        let refused = client.put("a", "x").send().await?;
-        let problem = refused.problem(headworks_shared::http::Code::Refused)?;
-        ensure!(problem["reason"] == "operator", "{problem}");
-        ensure!(gate(true).send().await?.status < 300);
-        client.put("a", "x").send().await?.with_status(201)?;
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
 async fn a_request_keeps_its_id() -> Result<()> {
     Headworks::run(Config::new()?, async |headworks| {
         let client = headworks.client();
         let put = client.put("a", "x").header("x-request-id", "r-1").send().await?.with_status(201)?;
         ensure!(put.header("x-request-id") == "r-1", "{put:?}");
         let missing = client.get("/v1/files/b").header("x-request-id", "r-2").send().await?;
-        let problem = missing.problem(headworks_shared::http::Code::NotFound)?;
+        let problem = missing.problem(Code::NotFound)?;
         ensure!(problem["request_id"] == "r-2", "{problem}");
         let made = client.put("c", "x").send().await?.with_status(201)?;
         ensure!(!made.header("x-request-id").is_empty(), "{made:?}");
@@ -125,7 +109,9 @@ async fn five_mistakes_in_the_settings_are_told_at_once() -> Result<()> {
     let file = home.path().join("headworks.toml");
     std::fs::write(
         &file,
-        "[queue]\ncapacity = 0\nsize = 3\n[ingest.limits]\nhold = 5\nstreems = 1\n[memory]\nopen_below = 85\n",
+        "[queue]\ncapacity = 0\nsize = 3\n\
+         [ingest.limits]\nhold = 5\nstreems = 1\n\
+         [memory]\nopen_below = 85\n",
     )?;
     let (file, data) = (file.display().to_string(), home.path().join("data"));
     let exit = command_line(&["serve", "--config", &file, "--data-dir", &data.display().to_string()])?;

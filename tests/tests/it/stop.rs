@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use headworks_tests::{Client, Config, DEADLINE, Headworks, Raw, process::audit, until};
+use headworks_tests::{Client, Config, DEADLINE, Headworks, Raw, process::audit, raw::put, until};
 
 async fn half_an_upload(headworks: &Headworks) -> Result<Raw> {
     let mut upload = Raw::connect(headworks.listen()).await?;
-    upload
-        .send(b"PUT /v1/files/a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
-        .await?;
-    upload.interim(100).await?;
+    upload.send(put("a", &["Content-Length: 10", "Expect: 100-continue"])).await?;
+    ensure!(upload.wanted().await?.is_none(), "it was refused");
     upload.send(b"01234").await?;
     Ok(upload)
 }
@@ -33,6 +31,8 @@ async fn an_upload_in_flight_gets_its_answer() -> Result<()> {
     ensure!(ready.map_or(true, |answer| answer.status == 503), "it says that it is ready");
     upload.send(b"56789").await?;
     let receipt = upload.answer().await?.with_status(201)?;
+    upload.closed(DEADLINE).await?;
+    drop(upload);
     let status = headworks.exited(DEADLINE).await?;
     ensure!(status.success(), "{status}");
     headworks.check_log()?;

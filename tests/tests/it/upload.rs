@@ -3,7 +3,9 @@
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use headworks_shared::http::Code;
-use headworks_tests::{Config, Headworks, Raw, digest::content};
+use headworks_tests::{Config, Headworks, Raw, digest::content, raw::put};
+
+const EXPECT: &str = "Expect: 100-continue";
 
 #[tokio::test]
 async fn what_was_put_is_there_byte_for_byte() -> Result<()> {
@@ -55,19 +57,18 @@ async fn continue_is_said_only_when_the_body_is_wanted() -> Result<()> {
     let config = Config::new()?.text("ingest.max_object", "1MiB");
     Headworks::run(config, async |headworks| {
         let mut raw = Raw::connect(headworks.listen()).await?;
-        raw.send(b"PUT /v1/files/a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").await?;
-        raw.interim(100).await?;
+        raw.send(put("a", &["Content-Length: 5", "Prefer: wait=10", EXPECT])).await?;
+        ensure!(raw.wanted().await?.is_none(), "it was refused");
         raw.send(b"hello").await?;
         raw.answer().await?.with_status(201)?;
+        let fields = ["If-None-Match: *", "Content-Length: 5", EXPECT];
         for (head, code) in [
-            ("PUT /v1/files/a", Code::Exists),
-            ("PUT /v1/files/a/../b", Code::BadPath),
-            ("PUT /nowhere", Code::NotFound),
-            ("PATCH /v1/files/a", Code::MethodNotAllowed),
+            (put("a", &fields), Code::Exists),
+            (put("a/../b", &fields), Code::BadPath),
+            (put("a", &fields).replace("/v1/files", ""), Code::NotFound),
+            (put("a", &fields).replace("PUT", "PATCH"), Code::MethodNotAllowed),
         ] {
-            headworks.until_idle().await?;
-            let head = format!("{head} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nIf-None-Match: *\r\n\r\n");
-            let answer = Raw::ask(headworks.listen(), head.as_bytes()).await?;
+            let answer = Raw::ask(headworks.listen(), head).await?;
             answer.problem(code)?;
             ensure!(answer.interim.is_empty(), "{answer:?}");
         }
@@ -102,30 +103,10 @@ async fn many_uploads_share_one_connection() -> Result<()> {
             ("Transfer-Encoding: chunked", "2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nX-Trailer: z\r\n\r\n"),
             ("Content-Length: 5", "hello"),
         ] {
-            raw.send(format!("PUT /v1/files/a HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{body}").as_bytes())
-                .await?;
+            raw.send(put("a", &[framing]) + body).await?;
             let receipt = raw.answer().await?.with_status(201)?;
             ensure!(receipt.json()?["size"] == 5, "{receipt:?}");
         }
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn too_many_at_once_are_told_when_to_come_back() -> Result<()> {
-    let config = Config::new()?.set("ingest.limits.streams", 1).text("ingest.limits.hold", "100ms");
-    Headworks::run(config, async |headworks| {
-        let mut first = Raw::connect(headworks.listen()).await?;
-        let head = |path| format!("PUT /v1/files/{path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
-        first.send(head("first").as_bytes()).await?;
-        first.interim(100).await?;
-        let refused = Raw::ask(headworks.listen(), head("second").as_bytes()).await?;
-        let problem = refused.problem(Code::Refused)?;
-        ensure!(problem["reason"] == "streams" && refused.interim.is_empty(), "{refused:?}");
-        first.send(b"hello").await?;
-        first.answer().await?.with_status(201)?;
-        headworks.client().put("second", "hello").send().await?.with_status(201)?;
         Ok(())
     })
     .await
