@@ -19,6 +19,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     machine::Machine,
@@ -67,13 +68,13 @@ struct RunArgs {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let Command::Run(args) = Cli::parse().command;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
     // Interrupted or not, what was started ends with what holds it.
     tokio::select! {
         done = run(&args) => done,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            anyhow::bail!("interrupted")
-        }
+        _ = interrupted.recv() => anyhow::bail!("interrupted"),
+        _ = terminated.recv() => anyhow::bail!("terminated"),
     }
 }
 
@@ -92,6 +93,7 @@ async fn run(args: &RunArgs) -> anyhow::Result<()> {
     stdout().write_all(report.as_bytes())?;
     if args.write {
         let file = home.join("results/README.md");
+        fs::create_dir_all(home.join("results"))?;
         fs::write(&file, report).with_context(|| format!("write {}", file.display()))?;
     }
     Ok(())

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest answer that is read, in bytes; a page of metrics has some ten thousand.
 const LARGEST: usize = 4 * 1024 * 1024;
 /// The wait between two questions.
-const AGAIN: Duration = Duration::from_millis(50);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Jobs in these states are still to be done; a credited one has not come yet.
 const WAITING: [&str; 3] = ["state=\"ready\"", "state=\"in_flight\"", "state=\"delayed\""];
@@ -42,32 +42,52 @@ pub(crate) async fn get(from: SocketAddr, path: &str) -> anyhow::Result<(StatusC
     timeout(PATIENCE, exchange).await.with_context(|| format!("{path} did not answer in {PATIENCE:?}"))?
 }
 
-/// Waits until no job is left in the queue, as the page of metrics tells it; how long that took.
+/// Waits until Headworks has worked off what it acknowledged; how long that took.
+///
+/// The gauge of the queue's depth is read every half second only, and may still show the time before the load. So the counter
+/// of stored jobs has to have reached `acknowledged` too; that also shows when one was lost.
 ///
 /// # Errors
-/// When jobs are left after `patience`, or the page cannot be read.
-pub(crate) async fn queue_is_empty(admin: SocketAddr, patience: Duration) -> anyhow::Result<Duration> {
+/// When jobs are left after `patience`, or the page of metrics cannot be read.
+pub(crate) async fn settled(
+    admin: SocketAddr,
+    acknowledged: u64,
+    patience: Duration,
+) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     loop {
         let (_, page) = get(admin, "/metrics").await?;
-        let left = waiting_jobs(&page).context("the page of metrics has no queue depth")?;
-        if left == 0.0 {
+        let (waiting, stored) = (waiting_jobs(&page), stored_jobs(&page));
+        let waiting = waiting.context("the page of metrics has no queue depth")?;
+        let stored = stored.context("the page of metrics has no stored jobs")?;
+        if waiting == 0.0 && stored >= acknowledged as f64 {
             return Ok(begun.elapsed());
         }
-        anyhow::ensure!(begun.elapsed() < patience, "{left} jobs are left in the queue after {patience:?}");
+        anyhow::ensure!(
+            begun.elapsed() < patience,
+            "after {patience:?} {waiting} jobs wait, and {stored} of {acknowledged} uploads have their metadata"
+        );
         sleep(AGAIN).await;
     }
 }
 
 /// The jobs that wait, are in work or are put off; `None` when the page does not say.
 fn waiting_jobs(page: &str) -> Option<f64> {
-    let depths = page.lines().filter(|line| line.starts_with("headworks_queue_depth_jobs{"));
-    let waiting = depths.filter(|line| WAITING.iter().any(|state| line.contains(state)));
-    let counts: Vec<f64> = waiting
-        .filter_map(|line| line.rsplit_once(' '))
-        .filter_map(|(_, count)| count.parse().ok())
-        .collect();
-    (!counts.is_empty()).then(|| counts.iter().sum())
+    sum(page, "headworks_queue_depth_jobs{", |labels| WAITING.iter().any(|state| labels.contains(state)))
+}
+
+/// The jobs that brought an upload's metadata to its store; `None` when the page does not say.
+fn stored_jobs(page: &str) -> Option<f64> {
+    sum(page, "headworks_jobs_total{", |labels| {
+        labels.contains("kind=\"object_stored\"") && labels.contains("outcome=\"stored\"")
+    })
+}
+
+/// The sum of the lines that begin with `name` and whose labels are `wanted`; `None` when there is no such line.
+fn sum(page: &str, name: &str, wanted: impl Fn(&str) -> bool) -> Option<f64> {
+    let lines = page.lines().filter(|line| line.starts_with(name) && wanted(line));
+    let values = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    values.reduce(|sum, value| sum + value)
 }
 
 async fn read<B>(mut body: B) -> anyhow::Result<String>
@@ -89,17 +109,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credit_is_not_a_job_that_waits() {
+    fn neither_a_credit_waits_nor_is_a_dead_job_stored() {
         let page = "# TYPE headworks_queue_depth_jobs gauge\n\
             headworks_queue_depth_jobs{priority=\"high\",state=\"ready\"} 3\n\
             headworks_queue_depth_jobs{priority=\"low\",state=\"in_flight\"} 4\n\
             headworks_queue_depth_jobs{priority=\"low\",state=\"credited\"} 64\n\
-            headworks_queue_capacity_jobs 10000\n";
+            headworks_queue_capacity_jobs 10000\n\
+            headworks_jobs_total{kind=\"object_stored\",outcome=\"dead\"} 1\n\
+            headworks_jobs_total{kind=\"object_stored\",outcome=\"stored\"} 9\n";
         assert_eq!(waiting_jobs(page), Some(7.0));
+        assert_eq!(stored_jobs(page), Some(9.0));
     }
 
     #[test]
     fn a_page_without_a_depth_is_not_an_empty_queue() {
-        assert_eq!(waiting_jobs("headworks_queue_capacity_jobs 10000\n"), None);
+        let page = "headworks_queue_capacity_jobs 10000\n";
+        assert_eq!((waiting_jobs(page), stored_jobs(page)), (None, None));
     }
 }

@@ -60,9 +60,9 @@ fn preamble(machine: &Machine, command: &str, repetitions: usize) -> String {
         - *memory*: the data is in `/dev/shm`, and Headworks has `durability = \"none\"`. *disk*: it is on the disk of `target/`, and Headworks \
         has `durability = \"fsync\"`. nginx never calls fsync, so on the disk it promises less than Headworks does.\n\
         - nginx writes a file, and no more. Headworks also computes a checksum, queues a job, and writes metadata. Its CPU includes the work on \
-        its queue, also after the last answer; *settled after* is how long that took. Its queue holds {QUEUE_CAPACITY} jobs here, so that the load \
+        its queue, also after the last answer; *settled after* is how long that took, to half a second, until each acknowledged upload had its metadata. Its queue holds {QUEUE_CAPACITY} jobs here, so that the load \
         is not refused; by default it holds fewer, and refuses what it cannot work off.\n\
-        - Throughput, latency and cost count acknowledged (2xx) requests only. RSS is summed over a subject's processes, every 50 ms; what they \
+        - Throughput, latency and cost count acknowledged requests only: 2xx, without 202. RSS is summed over a subject's processes, every 50 ms; what they \
         share counts for each.\n"
     )
 }

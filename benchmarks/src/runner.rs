@@ -111,7 +111,7 @@ async fn load_and_settle(scenario: &Scenario, subject: &Running) -> anyhow::Resu
     let loaded = load::run(scenario.plan(subject.target, subject.prefix)).await?;
     let own_cpu_seconds = own_cpu_seconds()? - before;
     let settled = match subject.admin {
-        Some(admin) => Some(probe::queue_is_empty(admin, SETTLE).await?),
+        Some(admin) => Some(probe::settled(admin, loaded.tally.acknowledged(), SETTLE).await?),
         None => None,
     };
     Ok(Outcome { loaded, own_cpu_seconds, settled })

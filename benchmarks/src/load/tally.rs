@@ -54,10 +54,10 @@ impl Tally {
         })
     }
 
-    /// Counts an answer; its latency too if it is a 2xx, since a refusal is quick and would flatter the figures.
+    /// Counts an answer; its latency too if it is good, since a refusal is quick and would flatter the figures.
     pub(crate) fn answered(&mut self, status: StatusCode, took: Duration) {
         *self.statuses.entry(status.as_u16()).or_default() += 1;
-        if status.is_success() {
+        if good(status) {
             self.acknowledged += 1;
             self.latency_us.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST_US));
         }
@@ -84,7 +84,7 @@ impl Tally {
         Ok(())
     }
 
-    /// How many requests were answered with a 2xx.
+    /// How many requests had a good answer.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
@@ -96,11 +96,17 @@ impl Tally {
 
     /// How many requests were not acknowledged, by status or kind of failure.
     pub(crate) fn errors(&self) -> BTreeMap<String, u64> {
-        let refused = self.statuses.iter().filter(|(status, _)| !(200..300).contains(*status));
+        let refused =
+            self.statuses.iter().filter(|(status, _)| !StatusCode::from_u16(**status).is_ok_and(good));
         let refused = refused.map(|(status, count)| (status.to_string(), *count));
         let failed = self.failures.iter().map(|(failure, count)| (failure.to_string(), *count));
         refused.chain(failed).collect()
     }
+}
+
+/// A 2xx, but not 202: with that Headworks says that it has kept the bytes and could not queue the job, which is less work.
+fn good(status: StatusCode) -> bool {
+    status.is_success() && status != StatusCode::ACCEPTED
 }
 
 #[cfg(test)]
@@ -108,14 +114,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_an_error_and_leaves_the_latency_alone() {
+    fn a_refusal_and_a_deferral_are_errors_and_leave_the_latency_alone() {
         let mut tally = Tally::new().unwrap();
         tally.answered(StatusCode::CREATED, Duration::from_millis(8));
         tally.answered(StatusCode::SERVICE_UNAVAILABLE, Duration::from_micros(20));
+        tally.answered(StatusCode::ACCEPTED, Duration::from_micros(20));
         tally.failed(Failure::Broken);
         assert_eq!(tally.acknowledged(), 1);
         assert!((tally.latency_ms(0.0) - 8.0).abs() < 0.1);
-        assert_eq!(tally.errors(), BTreeMap::from([("503".into(), 1), ("connection broken".into(), 1)]));
+        let errors = [("202".into(), 1), ("503".into(), 1), ("connection broken".into(), 1)];
+        assert_eq!(tally.errors(), BTreeMap::from(errors));
     }
 
     #[test]
