@@ -15,6 +15,7 @@ use std::{
     fs,
     io::{Write as _, stdout},
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::Context as _;
@@ -66,13 +67,23 @@ struct RunArgs {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let Command::Run(args) = Cli::parse().command;
+    match run_or_interrupt(&args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("headworks-benchmarks: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Interrupted or not, what was started ends with what holds it.
+async fn run_or_interrupt(args: &RunArgs) -> anyhow::Result<()> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    // Interrupted or not, what was started ends with what holds it.
     tokio::select! {
-        done = run(&args) => done,
+        done = run(args) => done,
         _ = interrupted.recv() => anyhow::bail!("interrupted"),
         _ = terminated.recv() => anyhow::bail!("terminated"),
     }

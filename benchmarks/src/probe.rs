@@ -1,4 +1,4 @@
-//! Asks a subject's operators' pages: whether it is ready, and how deep its queue is.
+//! Asks a subject's operators' pages: whether it is ready, and what is left of its work.
 
 use std::{net::SocketAddr, time::Duration};
 
