@@ -1,1 +1,154 @@
-fn main() {}
+//! Measures Headworks beside others, on the machine at hand: `cargo run --release -p headworks-benchmarks -- run`.
+//!
+//! The load generator is our own, so that all subjects get the same bytes in the same way and its own cost is known.
+
+mod load;
+mod machine;
+mod measure;
+mod probe;
+mod report;
+mod runner;
+mod scenario;
+mod subjects;
+
+use std::{
+    fs,
+    io::{Write as _, stdout},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    machine::Machine,
+    subjects::{Contender, Paths, Place, Subject},
+};
+
+/// Measures Headworks beside others.
+#[derive(Parser)]
+#[command(name = "headworks-benchmarks", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the scenarios and print the report.
+    Run(RunArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Only this scenario (repeatable), of those in benchmarks/scenarios.
+    #[arg(long, value_name = "NAME")]
+    scenario: Vec<String>,
+    /// Only this subject (repeatable).
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Vec<Subject>,
+    /// Only in this place (repeatable).
+    #[arg(long, value_name = "PLACE")]
+    place: Vec<Place>,
+    /// How often each scenario runs with each subject; an odd number has a middle.
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=99))]
+    repetitions: u16,
+    /// The program of Headworks.
+    #[arg(long, value_name = "PATH", default_value = "target/release/headworks")]
+    headworks: PathBuf,
+    /// A folder on the disk that is measured.
+    #[arg(long, value_name = "DIR", default_value = "target")]
+    disk: PathBuf,
+    /// Write the report to benchmarks/results/README.md as well.
+    #[arg(long)]
+    write: bool,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let Command::Run(args) = Cli::parse().command;
+    match run_or_interrupt(&args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("headworks-benchmarks: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Interrupted or not, what was started ends with what holds it.
+async fn run_or_interrupt(args: &RunArgs) -> anyhow::Result<()> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = run(args) => done,
+        _ = interrupted.recv() => anyhow::bail!("interrupted"),
+        _ = terminated.recv() => anyhow::bail!("terminated"),
+    }
+}
+
+async fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let paths = Paths { headworks: args.headworks.clone(), target: std::path::absolute(&args.disk)? };
+    let (contenders, skipped) = contenders(args, &paths);
+    anyhow::ensure!(!contenders.is_empty(), "no subject is left to run: {}", skipped.join("; "));
+    let repetitions = usize::from(args.repetitions);
+    let mut results = Vec::new();
+    for scenario in scenario::load(&home.join("scenarios"), &args.scenario)? {
+        let series = runner::run(&scenario, &contenders, repetitions, &paths).await?;
+        results.push((scenario, series));
+    }
+    let report = report::whole(&Machine::this(), &command_line(), repetitions, &results, &skipped);
+    stdout().write_all(report.as_bytes())?;
+    if args.write {
+        let file = home.join("results/README.md");
+        fs::create_dir_all(home.join("results"))?;
+        fs::write(&file, report).with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Who is to run, and why others are not.
+fn contenders(args: &RunArgs, paths: &Paths) -> (Vec<Contender>, Vec<String>) {
+    let mut contenders = Vec::new();
+    let mut skipped = Vec::new();
+    for &subject in wanted(&args.subject) {
+        for &place in wanted(&args.place) {
+            let contender = Contender { subject, place };
+            match contender.missing(paths) {
+                None => contenders.push(contender),
+                Some(reason) => skipped.push(format!("{contender}: {reason}")),
+            }
+        }
+    }
+    (contenders, skipped)
+}
+
+/// The chosen ones, or all if none was chosen.
+fn wanted<T: ValueEnum>(chosen: &[T]) -> &[T] {
+    if chosen.is_empty() { T::value_variants() } else { chosen }
+}
+
+/// How this program was called, as one would type it.
+fn command_line() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    format!("cargo run --release -p headworks-benchmarks -- {}", arguments.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_that_is_not_installed_is_skipped_with_its_reason() {
+        let cli = Cli::try_parse_from(["x", "run", "--subject", "headworks", "--place", "memory"]).unwrap();
+        let Command::Run(args) = cli.command;
+        let paths = Paths { headworks: "/nowhere/headworks".into(), target: "/tmp".into() };
+        let (contenders, skipped) = contenders(&args, &paths);
+        assert!(contenders.is_empty());
+        assert_eq!(skipped.len(), 1);
+        assert!(skipped[0].contains("/nowhere/headworks"), "{skipped:?}");
+    }
+}

@@ -1,0 +1,124 @@
+//! A body that is made while it is sent.
+//!
+//! All bodies are slices of one block of pseudo-random bytes: nothing is copied, nothing can be compressed, and two bodies
+//! begin at different places of the block, so that no storage can keep one of them for both.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::LazyLock,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use serde::Deserialize;
+
+/// The block's size in bytes. It fits into a core's second cache, so that making a body costs no memory bandwidth to speak of.
+const BLOCK: usize = 512 * 1024;
+/// The most bytes in one frame: few system calls for a large body, and less than hyper's limit for what waits to be written.
+const FRAME: usize = 256 * 1024;
+/// How far apart, in bytes, two bodies begin: a prime, so that they come round to each place of the block.
+const STRIDE: u64 = 4_099;
+/// The block is the same in each run, so that runs can be compared.
+const SEED: u64 = 0x6865_6164_776f_726b;
+
+static RANDOM: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut block = vec![0; BLOCK];
+    fastrand::Rng::with_seed(SEED).fill(&mut block);
+    block.into()
+});
+
+/// Whether a body's length is told beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Framing {
+    /// `Content-Length`.
+    Length,
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// What is left to be sent of one body.
+#[derive(Debug)]
+pub(crate) struct Filler {
+    at: usize,
+    left: u64,
+    framing: Framing,
+}
+
+impl Filler {
+    /// The `number`th body, of `bytes` bytes.
+    pub(crate) fn new(number: u64, bytes: u64, framing: Framing) -> Self {
+        let block = u64::try_from(BLOCK).unwrap_or(u64::MAX);
+        let at = usize::try_from(number.wrapping_mul(STRIDE) % block).unwrap_or(0);
+        Self { at, left: bytes, framing }
+    }
+
+    /// The next slice; `None` when all was given.
+    fn next(&mut self) -> Option<Bytes> {
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let length = left.min(FRAME).min(BLOCK - self.at);
+        if length == 0 {
+            return None;
+        }
+        let slice = RANDOM.slice(self.at..self.at + length);
+        self.at = (self.at + length) % BLOCK;
+        self.left = self.left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
+        Some(slice)
+    }
+}
+
+impl Body for Filler {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.next().map(|slice| Ok(Frame::data(slice))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0 && self.framing == Framing::Length
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.framing {
+            Framing::Length => SizeHint::with_exact(self.left),
+            Framing::Chunked => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(mut body: Filler) -> Vec<Bytes> {
+        std::iter::from_fn(|| body.next()).collect()
+    }
+
+    #[test]
+    fn a_body_has_the_bytes_it_was_asked_for_wherever_it_begins() {
+        for (number, bytes) in [(0, 0), (0, 1), (127, 10_240), (3, 524_288), (99, 3_000_001)] {
+            let slices = drain(Filler::new(number, bytes, Framing::Length));
+            assert_eq!(slices.iter().map(Bytes::len).sum::<usize>(), usize::try_from(bytes).unwrap());
+            assert!(slices.iter().all(|slice| !slice.is_empty() && slice.len() <= FRAME));
+        }
+    }
+
+    #[test]
+    fn neighbours_differ() {
+        let body = |number| drain(Filler::new(number, 10_240, Framing::Length)).concat();
+        assert_ne!(body(1), body(2));
+        assert_eq!(body(1), body(1));
+    }
+
+    #[test]
+    fn only_a_known_length_is_told() {
+        assert_eq!(Filler::new(0, 7, Framing::Length).size_hint().exact(), Some(7));
+        assert_eq!(Filler::new(0, 7, Framing::Chunked).size_hint().exact(), None);
+    }
+}

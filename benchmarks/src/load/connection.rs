@@ -1,0 +1,119 @@
+//! One connection of the load: opened again whenever the subject closes it.
+
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Body as _, Incoming},
+    client::conn::http1::{self, Connection, SendRequest},
+    header::HOST,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    Load,
+    body::Filler,
+    tally::{Failure, Tally},
+};
+
+/// The wait after a failure, so that a subject that is gone is not asked in a busy loop.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Sends requests until the load is over, and counts what came of them.
+pub(super) async fn work(load: Arc<Load>, number: usize) -> anyhow::Result<Tally> {
+    let mut worker = Worker { number, tally: Tally::new()?, load };
+    while worker.load.goes_on() {
+        if let Err(failure) = worker.connection().await {
+            worker.tally.failed(failure);
+            sleep(PAUSE).await;
+        }
+    }
+    Ok(worker.tally)
+}
+
+struct Worker {
+    number: usize,
+    tally: Tally,
+    load: Arc<Load>,
+}
+
+impl Worker {
+    /// Opens a connection and uses it until it or the load ends.
+    async fn connection(&mut self) -> Result<(), Failure> {
+        let (sender, connection) = self.connect().await?;
+        // The connection's end is not the end of the requests: an answer may have come with it.
+        let driven = async {
+            drop(connection.await);
+            pending::<Infallible>().await
+        };
+        tokio::select! {
+            ended = self.requests(sender) => ended,
+            never = driven => match never {},
+        }
+    }
+
+    async fn connect(
+        &self,
+    ) -> Result<(SendRequest<Filler>, Connection<TokioIo<TcpStream>, Filler>), Failure> {
+        let opened = async {
+            let stream = TcpStream::connect(self.load.plan.target).await.map_err(|_| Failure::Connect)?;
+            stream.set_nodelay(true).map_err(|_| Failure::Connect)?;
+            http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Connect)
+        };
+        timeout(self.load.plan.deadline, opened).await.map_err(|_| Failure::Deadline)?
+    }
+
+    /// One request after the other.
+    async fn requests(&mut self, mut sender: SendRequest<Filler>) -> Result<(), Failure> {
+        let deadline = self.load.plan.deadline;
+        // A connection that ends before its first request would be opened for ever; after an answer it may end.
+        timeout(deadline, sender.ready())
+            .await
+            .map_err(|_| Failure::Deadline)?
+            .map_err(|_| Failure::Broken)?;
+        while let Some(turn) = self.load.next() {
+            let begun = Instant::now();
+            let exchange = timeout(deadline, self.exchange(&mut sender, turn));
+            let status = exchange.await.map_err(|_| Failure::Deadline)??;
+            self.tally.answered(status, begun.elapsed());
+            match timeout(deadline, sender.ready()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => return Err(Failure::Deadline),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one body and reads the answer to its end. An answer that comes before the body was sent counts.
+    async fn exchange(&self, sender: &mut SendRequest<Filler>, turn: u64) -> Result<StatusCode, Failure> {
+        let plan = &self.load.plan;
+        let request = Request::put(format!("{}/{}/{turn}", plan.prefix, self.number))
+            .header(HOST, "localhost")
+            .body(Filler::new(turn, plan.body_bytes, plan.framing))
+            .map_err(|_| Failure::Broken)?;
+        let answer = sender.send_request(request).await.map_err(|_| Failure::Broken)?;
+        let status = answer.status();
+        read_through(answer).await?;
+        Ok(status)
+    }
+}
+
+/// Reads an answer to its end and throws it away.
+async fn read_through(answer: Response<Incoming>) -> Result<(), Failure> {
+    use http_body_util::BodyExt as _;
+
+    let mut body = answer.into_body();
+    while !body.is_end_stream() {
+        match body.frame().await {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => return Err(Failure::Broken),
+            None => break,
+        }
+    }
+    Ok(())
+}

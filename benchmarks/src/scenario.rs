@@ -1,0 +1,105 @@
+//! The scenarios: what is sent, read from `benchmarks/scenarios/*.toml`.
+
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::load::{Framing, Plan};
+
+/// What a scenario's throughput and cost are counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    /// Requests a second, and CPU seconds for 1,000 of them.
+    Requests,
+    /// MB (10^6 bytes) a second, and CPU seconds for a GB (10^9 bytes).
+    Bytes,
+}
+
+/// One kind of load.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    /// What it is called on the command line.
+    pub name: String,
+    /// What it is, for the report.
+    pub title: String,
+    /// What its figures are counted in.
+    pub unit: Unit,
+    connections: usize,
+    /// The size of each body.
+    pub body_bytes: u64,
+    framing: Framing,
+    duration_s: u64,
+    requests: u64,
+    deadline_s: u64,
+}
+
+impl Scenario {
+    /// What is to be sent to `target`, with paths that begin with `prefix`.
+    pub(crate) fn plan(&self, target: SocketAddr, prefix: &str) -> Plan {
+        Plan {
+            target,
+            prefix: prefix.to_owned(),
+            connections: self.connections,
+            body_bytes: self.body_bytes,
+            framing: self.framing,
+            duration: Duration::from_secs(self.duration_s),
+            requests: self.requests,
+            deadline: Duration::from_secs(self.deadline_s),
+        }
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+/// The scenarios of `folder` in the order of their names: those that are `wanted`, or all if none is.
+///
+/// # Errors
+/// A file that cannot be read or understood, and a wanted name that no file has.
+pub(crate) fn load(folder: &Path, wanted: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    let mut scenarios = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            let scenario: Scenario =
+                toml::from_str(&text).with_context(|| format!("understand {}", path.display()))?;
+            scenarios.push(scenario);
+        }
+    }
+    scenarios.sort_by(|one, other| one.name.cmp(&other.name));
+    if let Some(unknown) = wanted.iter().find(|name| !scenarios.iter().any(|known| known.is(name))) {
+        let known: Vec<_> = scenarios.iter().map(|known| known.name.as_str()).collect();
+        anyhow::bail!("no scenario is called {unknown}; there are {}", known.join(", "));
+    }
+    scenarios.retain(|known| wanted.is_empty() || wanted.iter().any(|name| known.is(name)));
+    Ok(scenarios)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
+    }
+
+    #[test]
+    fn all_scenarios_can_be_read_and_found_by_name() {
+        let all = load(&folder(), &[]).unwrap();
+        assert!(all.len() >= 2);
+        for scenario in &all {
+            assert_eq!(load(&folder(), &[scenario.name.to_lowercase()]).unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_scenario_has_is_refused() {
+        let error = load(&folder(), &["W99".into()]).unwrap_err();
+        assert!(error.to_string().contains("there are W1"), "{error}");
+    }
+}
