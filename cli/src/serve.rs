@@ -130,10 +130,7 @@ impl System {
         use std::io::Write as _;
         println!("Headworks listens on http://{} (operators: http://{}/healthz)", self.listen, self.admin);
         println!("It keeps its data in {}", self.data_dir.display());
-        println!(
-            "Try it:  echo 'Hello, Headworks' | curl -T - http://{}/v1/files/hello.txt",
-            self.listen
-        );
+        println!("Try it:  echo 'Hello, Headworks' | curl -T - http://{}/v1/files/hello.txt", self.listen);
         Ok(std::io::stdout().flush()?)
     }
 

@@ -1,6 +1,6 @@
 //! Headworks processor: drains the queue, writes metadata in batches, tells receivers, and finds again what was lost.
 //!
-//! The way of a job, top to bottom: [`worker`] claims it, `stage::verify` compares the object with the job, `batch` gathers it with
+//! The way of a job, top to bottom: `worker` claims it, `stage::verify` compares the object with the job, `batch` gathers it with
 //! others, `persist` writes them in one transaction and answers the leases, `notify` relays and delivers the events. `sweep` goes
 //! round beside it and adopts every object that has no ledger row.
 //!

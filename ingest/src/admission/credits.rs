@@ -189,9 +189,8 @@ impl State {
 
     /// What was spent while the question was on its way may or may not be in the answer; it is taken off, to be safe.
     fn accept(&mut self, grant: Grant, spent_before: [usize; 3]) {
-        for of in 0..self.held.len() {
-            self.held[of] = grant.held[of].saturating_sub(self.spent[of] - spent_before[of]);
-        }
+        self.held =
+            std::array::from_fn(|of| grant.held[of].saturating_sub(self.spent[of] - spent_before[of]));
         self.until = grant.until;
     }
 }

@@ -19,7 +19,6 @@ macro_rules! plain {
         /// When the name is taken or malformed.
         #[must_use]
         pub fn $verb(&self, name: &str, help: &str) -> $kind {
-            #[expect(clippy::redundant_closure_call, reason = "the closure is the macro's parameter")]
             let metric: $kind = ($make)(name, help);
             self.register(&metric);
             metric
@@ -35,7 +34,6 @@ macro_rules! labelled {
         /// When the name is taken or malformed.
         #[must_use]
         pub fn $verb(&self, name: &str, help: &str, labels: &[&str]) -> $kind {
-            #[expect(clippy::redundant_closure_call, reason = "the closure is the macro's parameter")]
             let metric: $kind = ($make)(name, help, labels);
             self.register(&metric);
             metric

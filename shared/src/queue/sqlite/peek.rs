@@ -34,9 +34,7 @@ pub fn peek_depth(path: &Path, clock: &Clock) -> Result<Depth, Error> {
 pub fn waiting(path: &Path) -> Result<Vec<UploadId>, Error> {
     let read = |connection: &Connection| {
         let mut select = connection.prepare("SELECT id FROM jobs")?;
-        let ids =
-            select.query_map([], |row| row.get::<_, [u8; 16]>(0))?.collect::<rusqlite::Result<Vec<_>>>();
-        ids
+        select.query_map([], |row| row.get::<_, [u8; 16]>(0))?.collect::<rusqlite::Result<Vec<_>>>()
     };
     let ids = read(&open_to_read(path).map_err(unavailable)?).map_err(unavailable)?;
     Ok(ids.into_iter().filter_map(|id| UploadId::from_bytes(id).ok()).collect())
