@@ -1,7 +1,7 @@
 //! Ingest: takes uploads in, streams them into storage, and puts their jobs on the queue.
 //!
-//! What happens to an upload is told by five files, top to bottom: [`http::server`](headworks_shared::http), [`route`],
-//! [`admission`], [`upload::simple`] and [`upload::commit`].
+//! What happens to an upload is told by five files, top to bottom: `shared/src/http/server.rs`, then here `route.rs`, `admission/mod.rs`,
+//! `upload/simple.rs` and `upload/commit.rs`.
 
 pub mod admission;
 mod answer;
