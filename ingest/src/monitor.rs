@@ -30,11 +30,7 @@ pub(crate) fn start(app: &Arc<App>, tasks: &Tasks) {
 async fn sample(app: Arc<App>, stop: Stop) {
     let mut ticks = interval(app.settings.memory.sample_every.0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !stop.is_cancelled() {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = stop.cancelled() => {}
-        }
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         look_at_memory(&app);
         look_at_disk(&app).await;
         app.metrics.buffered_bytes.set(i64::try_from(app.budget.used_bytes()).unwrap_or(i64::MAX));
@@ -68,11 +64,7 @@ async fn look_at_disk(app: &App) {
 async fn depth(app: Arc<App>, stop: Stop) {
     let mut ticks = interval(DEPTH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !stop.is_cancelled() {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = stop.cancelled() => {}
-        }
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match timeout(ANSWER, app.stack.queue.depth()).await {
             Ok(Ok(depth)) => {
                 app.admission.credits.observe(&depth, Instant::now());

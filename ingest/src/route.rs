@@ -22,8 +22,8 @@ impl Route {
     /// 404 for an unknown address, 405 for another method, 400 for a path that breaks a rule.
     pub fn of(method: &Method, path: &str) -> Result<Self, Problem> {
         match (path.strip_prefix("/v1/files"), method) {
-            (Some("" | "/"), &Method::POST) => Ok(Self::PostFiles),
-            (Some("" | "/"), _) => Err(Problem::new(Code::MethodNotAllowed).allow("POST")),
+            (Some(""), &Method::POST) => Ok(Self::PostFiles),
+            (Some(""), _) => Err(Problem::new(Code::MethodNotAllowed).allow("POST")),
             (Some(rest), _) if !rest.starts_with('/') => Err(Code::NotFound.into()),
             (Some(rest), &Method::PUT) => {
                 let encoded = rest.strip_prefix('/').unwrap_or_default();
@@ -58,6 +58,8 @@ mod tests {
         assert_eq!(code("PUT", "/v1/files//x"), Some(Code::BadPath));
         assert_eq!(code("BREW", "/v1/files/x"), Some(Code::MethodNotAllowed));
         assert_eq!(code("PUT", "/v1/files"), Some(Code::MethodNotAllowed));
+        assert_eq!(code("PUT", "/v1/files/"), Some(Code::BadPath));
+        assert_eq!(code("POST", "/v1/files/"), Some(Code::MethodNotAllowed));
         assert_eq!(code("PUT", "/v1/filesystem"), Some(Code::NotFound));
         assert_eq!(code("GET", "/"), Some(Code::NotFound));
     }

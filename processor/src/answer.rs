@@ -53,25 +53,16 @@ impl Processor {
     /// The job comes to a bad end: a person must look at it. That is not the upload's end, so nobody is told and the ledger has no
     /// row; the sweep leaves uploads with a dead letter alone.
     pub(crate) async fn bury(&self, lease: Lease, error: String) {
-        if self.write_letter(&lease, error).await {
-            self.metrics.ended(lease.job(), JobOutcome::Dead);
-            self.done(vec![lease]).await;
-        } else {
-            self.again(lease, Backoff::JOB.wait(1), false, JobOutcome::GivenBack).await;
-        }
-    }
-
-    /// Writes a dead letter; says whether it is there.
-    pub(crate) async fn write_letter(&self, lease: &Lease, error: String) -> bool {
         let letter = DeadLetter { job: lease.job().clone(), error, at: self.stack.clock.now() };
         match self.stack.meta.bury(&letter).await {
             Ok(()) => {
                 error!(upload.id = %letter.job.id, error = letter.error, "job is dead");
-                true
+                self.metrics.ended(lease.job(), JobOutcome::Dead);
+                self.done(vec![lease]).await;
             }
             Err(error) => {
                 warn!(upload.id = %letter.job.id, error = %Report(&error), "dead letter not written");
-                false
+                self.again(lease, Backoff::JOB.wait(1), false, JobOutcome::GivenBack).await;
             }
         }
     }
@@ -116,5 +107,3 @@ enum Answer<'a> {
 pub(crate) const MISSING: &str = Code::ObjectMissing.as_str();
 /// The bytes are not those that were received.
 pub(crate) const DAMAGED: &str = Code::ObjectDamaged.as_str();
-/// The metadata could not be stored.
-pub(crate) const REJECTED: &str = Code::RecordRejected.as_str();

@@ -20,7 +20,6 @@ use tracing::{debug, warn};
 
 use crate::{
     Processor,
-    answer::REJECTED,
     backoff::Backoff,
     batch::{Batcher, Limits},
     lease::Lease,
@@ -69,7 +68,7 @@ async fn persist(processor: &Processor, batch: Vec<Checked>, stop: &Stop) {
     for ((record, lease), end) in records.into_iter().zip(leases).zip(ends) {
         match end {
             End::Written(verdict) => ended.take(processor, record, lease, verdict),
-            End::Refused(error) => refuse(processor, record, lease, error, &mut ended).await,
+            End::Refused(error) => processor.bury(lease, error).await,
             End::Unreached => ended.unreached.push(lease),
         }
     }
@@ -140,24 +139,6 @@ async fn write_part(
             }
         }
     }
-}
-
-/// Keeps a record that cannot be stored as a dead letter, then writes down that its upload failed. Where not even that can be stored,
-/// the dead letter is all there is.
-async fn refuse(processor: &Processor, record: Record, lease: Lease, error: String, ended: &mut Ended) {
-    if !processor.write_letter(&lease, error.clone()).await {
-        return processor.put_back(lease, error).await;
-    }
-    processor.metrics.ended(lease.job(), JobOutcome::Dead);
-    let failed = [Record { failure: Some(REJECTED), ..record }];
-    let verdicts = processor.stack.meta.persist(&failed, processor.stack.clock.now()).await;
-    let [record] = failed;
-    match verdicts.as_deref() {
-        Ok([verdict]) => ended.conclude(processor, record, *verdict),
-        Ok(_) => {}
-        Err(error) => warn!(upload.id = %record.id, error = %Report(error), "failure not recorded"),
-    }
-    ended.done.push(lease);
 }
 
 /// What is left to do after the commit.

@@ -26,7 +26,7 @@ use crate::{
 const GROUP: usize = 256;
 
 /// How long a claim waits for a first job. A stop waits for it too: a claim that is cut off would keep its jobs for a whole lease.
-const POLL: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(250);
 
 /// A job that was handed out more often without any answer has killed its workers, and is not run again. (An answer, `again` too, lets
 /// the queue count from the start.)

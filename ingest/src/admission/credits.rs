@@ -1,7 +1,7 @@
 //! Credits: the right to put one job on the queue, leased from it in blocks and spent here, one for each upload.
 //!
 //! So a full queue refuses at the door, and costs the queue nothing. A grant that lapsed is not trusted: nothing is admitted until
-//! it was renewed.
+//! it was renewed. And nobody is refused on a guess: the queue is asked at least once while an upload waits.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,7 +18,7 @@ use headworks_shared::{
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::warn;
 
@@ -40,8 +40,20 @@ pub(crate) struct Credits {
     block: usize,
     renew_every: Duration,
     state: Mutex<State>,
+    /// The stock of a priority runs low.
     wanted: Notify,
-    granted: Notify,
+    /// A priority is used that has no stock.
+    wanted_first: Notify,
+    answered: Notify,
+}
+
+/// Why there is no credit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NoCredit {
+    /// The queue has no room.
+    Full,
+    /// The queue did not answer.
+    Unreachable,
 }
 
 #[derive(Debug)]
@@ -54,6 +66,10 @@ struct State {
     spent: [usize; 3],
     used_at: [Option<Instant>; 3],
     until: Instant,
+    /// How often the queue was asked for credits.
+    questions: u64,
+    /// The last question that came to an end, and whether the queue answered it.
+    last_answer: (u64, bool),
     pace: Pace,
 }
 
@@ -80,30 +96,44 @@ impl Credits {
                 spent: [0; 3],
                 used_at: [None; 3],
                 until: Instant::now(),
+                questions: 0,
+                last_answer: (0, true),
                 pace: Pace::default(),
             }),
             wanted: Notify::new(),
-            granted: Notify::new(),
+            wanted_first: Notify::new(),
+            answered: Notify::new(),
         }
     }
 
-    /// Takes a credit, as soon as there is one. The caller sets the deadline.
-    pub(crate) async fn take(self: &Arc<Self>, priority: Priority) -> Credit {
+    /// Takes a credit as soon as there is one, within `hold`; the first answer of the queue is waited for in any case.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        priority: Priority,
+        hold: Duration,
+    ) -> Result<Credit, NoCredit> {
+        let (begun, asked_before) = (Instant::now(), self.state().questions);
         loop {
-            let granted = self.granted.notified();
-            let mut granted = std::pin::pin!(granted);
-            granted.as_mut().enable();
+            let answered = self.answered.notified();
+            let mut answered = std::pin::pin!(answered);
+            answered.as_mut().enable();
             if let Some(credit) = self.try_take(priority) {
-                return credit;
+                return Ok(credit);
             }
-            self.wanted.notify_one();
-            granted.await;
+            let (question, reached) = self.state().last_answer;
+            let hold = if question > asked_before { hold } else { hold.max(ANSWER) };
+            if timeout_at(begun + hold, answered).await.is_err() {
+                return Err(if reached { NoCredit::Full } else { NoCredit::Unreachable });
+            }
         }
     }
 
     fn try_take(self: &Arc<Self>, priority: Priority) -> Option<Credit> {
         let (now, of) = (Instant::now(), priority.index());
         let mut state = self.state();
+        if !state.stocks(of, now) {
+            self.wanted_first.notify_one();
+        }
         state.used_at[of] = Some(now);
         if now >= state.until {
             return None;
@@ -132,33 +162,37 @@ impl Credits {
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
                 () = self.wanted.notified(), if !short => {}
+                () = self.wanted_first.notified() => {}
                 () = stop.cancelled() => {}
             }
         }
+        self.state().used_at = [None; 3];
+        self.renew().await;
     }
 
     /// Asks for what is wanted; says whether it got less.
     async fn renew(&self) -> bool {
-        let (want, spent_before) = {
-            let state = self.state();
-            (state.want(self.block, Instant::now()), state.spent)
+        let (want, spent_before, question) = {
+            let mut state = self.state();
+            state.questions += 1;
+            (state.want(self.block, Instant::now()), state.spent, state.questions)
         };
-        match timeout(ANSWER, self.queue.hold_credits(&self.holder, want)).await {
-            Ok(Ok(grant)) => {
-                let short = grant.held.iter().zip(want).any(|(held, want)| *held < want);
-                self.state().accept(grant, spent_before);
-                self.granted.notify_waiters();
-                short
-            }
+        let answer = timeout(ANSWER, self.queue.hold_credits(&self.holder, want)).await;
+        let grant = match answer {
+            Ok(Ok(grant)) => Some(grant),
             Ok(Err(error)) => {
                 warn!(error = %Report(&error), "credits not renewed");
-                true
+                None
             }
             Err(_) => {
                 warn!(waited = ?ANSWER, "credits not renewed in time");
-                true
+                None
             }
-        }
+        };
+        let short = grant.is_none_or(|grant| grant.held.iter().zip(want).any(|(held, want)| *held < want));
+        self.state().accept(question, grant, spent_before);
+        self.answered.notify_waiters();
+        short
     }
 
     /// Learns the queue's pace from its depth.
@@ -179,16 +213,19 @@ impl Credits {
 }
 
 impl State {
+    /// Whether credits of this priority are kept in stock.
+    fn stocks(&self, of: usize, now: Instant) -> bool {
+        self.used_at[of].is_some_and(|at| now.duration_since(at) < STOCK_FOR)
+    }
+
     fn want(&self, block: usize, now: Instant) -> [usize; 3] {
-        Priority::ALL.map(|priority| {
-            let of = priority.index();
-            let in_use = self.used_at[of].is_some_and(|at| now.duration_since(at) < STOCK_FOR);
-            self.promised[of] + if in_use { block } else { 0 }
-        })
+        std::array::from_fn(|of| self.promised[of] + if self.stocks(of, now) { block } else { 0 })
     }
 
     /// What was spent while the question was on its way may or may not be in the answer; it is taken off, to be safe.
-    fn accept(&mut self, grant: Grant, spent_before: [usize; 3]) {
+    fn accept(&mut self, question: u64, grant: Option<Grant>, spent_before: [usize; 3]) {
+        self.last_answer = (question, grant.is_some());
+        let Some(grant) = grant else { return };
         self.held =
             std::array::from_fn(|of| grant.held[of].saturating_sub(self.spent[of] - spent_before[of]));
         self.until = grant.until;
@@ -242,7 +279,7 @@ impl Credit {
 impl Drop for Credit {
     fn drop(&mut self) {
         self.credits.state().promised[self.priority.index()] -= 1;
-        self.credits.granted.notify_waiters();
+        self.credits.answered.notify_waiters();
     }
 }
 
@@ -257,6 +294,8 @@ mod tests {
             spent: [0; 3],
             used_at: [None; 3],
             until: Instant::now(),
+            questions: 0,
+            last_answer: (0, true),
             pace: Pace::default(),
         }
     }
@@ -273,7 +312,7 @@ mod tests {
     async fn what_was_spent_meanwhile_is_not_trusted_twice() {
         let mut state = state(10, 4);
         state.spent = [0, 3, 0];
-        state.accept(Grant { held: [0, 68, 0], until: Instant::now() }, [0, 1, 0]);
+        state.accept(1, Some(Grant { held: [0, 68, 0], until: Instant::now() }), [0, 1, 0]);
         assert_eq!(state.held, [0, 66, 0]);
     }
 

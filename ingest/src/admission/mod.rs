@@ -1,7 +1,7 @@
 //! Admission: whether an upload may begin, decided in one place and one order, cheapest first, before a byte of its body.
 //!
-//! Gate, then a stream permit, then a credit. The waits share one deadline; who waits longer is refused, with the reason and the
-//! time to come back. What was acquired travels with the upload and gives itself back.
+//! Gate, then a stream permit, then a credit, each waited for no longer than `hold`; who waits longer is refused, with the reason
+//! and the time to come back. What was acquired travels with the upload and gives itself back.
 
 mod credits;
 mod refusal;
@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::credits::Credits;
+use self::credits::{Credits, NoCredit};
 pub use self::{credits::Credit, refusal::Refusal};
 use crate::metrics::Metrics;
 
@@ -74,10 +74,10 @@ impl Admission {
 
     /// The right to put one job on the queue.
     pub(crate) async fn credit(&self, priority: Priority) -> Result<Credit, Refusal> {
-        match timeout_at(Instant::now() + self.hold, self.credits.take(priority)).await {
-            Ok(credit) => Ok(credit),
-            Err(_) => Err(Refusal::Queue { drain: self.credits.drain() }),
-        }
+        self.credits.take(priority, self.hold).await.map_err(|no| match no {
+            NoCredit::Full => Refusal::Queue { drain: self.credits.drain() },
+            NoCredit::Unreachable => Refusal::Unreachable,
+        })
     }
 
     fn open(&self) -> Result<(), Refusal> {

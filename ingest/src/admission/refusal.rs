@@ -19,6 +19,8 @@ pub enum Refusal {
         /// How long it takes, at its present pace, until a tenth of the queue is free; unknown while nothing drains.
         drain: Option<Duration>,
     },
+    /// The queue does not answer.
+    Unreachable,
 }
 
 /// The wait when nothing better is known.
@@ -33,7 +35,7 @@ impl Refusal {
         match self {
             Self::Shut(reason) => reason.as_str(),
             Self::Streams => "streams",
-            Self::Queue { .. } => "queue",
+            Self::Queue { .. } | Self::Unreachable => "queue",
         }
     }
 
@@ -41,7 +43,7 @@ impl Refusal {
     pub fn wait(self) -> Duration {
         match self {
             Self::Shut(Reason::Disk | Reason::Operator) => LONGEST_WAIT,
-            Self::Shut(_) => USUAL_WAIT,
+            Self::Shut(_) | Self::Unreachable => USUAL_WAIT,
             Self::Streams => Duration::from_secs(1),
             Self::Queue { drain } => drain.unwrap_or(USUAL_WAIT).clamp(Duration::from_secs(1), LONGEST_WAIT),
         }
@@ -58,6 +60,7 @@ impl Refusal {
             Self::Shut(Reason::Queue) | Self::Queue { .. } => {
                 "the queue is full; nothing of the body was read"
             }
+            Self::Unreachable => "the queue cannot be reached; nothing of the body was read",
             Self::Streams => "too many uploads are in flight; nothing of the body was read",
         }
     }

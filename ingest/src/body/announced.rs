@@ -106,6 +106,9 @@ impl Announced {
         let (name, value) = member.split_once('=').ok_or_else(syntax)?;
         let encoded = value.strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).ok_or_else(syntax)?;
         let bytes = BASE64.decode(encoded).map_err(|_| syntax())?;
+        if !is_key(name) {
+            return Err(syntax());
+        }
         match name {
             "crc64nvme" => set(&mut self.crc64nvme, &bytes, "crc64nvme"),
             "sha-256" => set(&mut self.sha256, &bytes, "sha-256"),
@@ -113,6 +116,13 @@ impl Announced {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether it is a key of a dictionary (RFC 9651 section 3.1.2).
+fn is_key(name: &str) -> bool {
+    let other = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(byte);
+    name.starts_with(|first: char| first.is_ascii_lowercase() || first == '*')
+        && name.as_bytes().iter().all(other)
 }
 
 fn set<const N: usize>(
@@ -164,6 +174,8 @@ mod tests {
             "sha-256=abc",
             "sha-256=:?:",
             "sha-256=:YWJj:",
+            "=:YWJj:",
+            "SHA-256=:YWJj:",
             "crc64nvme=:AAAAAAAAAAA=:, crc64nvme=:AAAAAAAAAAE=:",
         ] {
             assert!(of(bad).is_err(), "{bad}");

@@ -52,8 +52,6 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed";
     /// The body (or the head) came too slowly. Send it again, over a better line.
     TooSlow = "too_slow", REQUEST_TIMEOUT, "Request too slow";
-    /// The upload with this `Idempotency-Key` is still under way. Try again later.
-    InProgress = "in_progress", CONFLICT, "The same upload is under way";
     /// The object was deleted.
     Deleted = "deleted", GONE, "Object deleted";
     /// `If-None-Match: *` was sent and there is an object at the path.
@@ -88,8 +86,6 @@ codes! {
     ObjectMissing = "object_missing", INTERNAL_SERVER_ERROR, "Object missing in storage";
     /// As the reason of a failed upload: its bytes are not those that were received.
     ObjectDamaged = "object_damaged", INTERNAL_SERVER_ERROR, "Object damaged in storage";
-    /// As the reason of a failed upload: its metadata could not be stored. A dead letter has the error.
-    RecordRejected = "record_rejected", INTERNAL_SERVER_ERROR, "Metadata could not be stored";
 }
 
 #[cfg(test)]
