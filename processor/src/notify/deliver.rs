@@ -58,6 +58,9 @@ pub(super) struct Deliverer {
 
 /// Delivers until the stop.
 pub(super) async fn run(deliverer: Deliverer, stop: Stop) {
+    if stop.run_until_cancelled(deliverer.enable()).await.is_none() {
+        return;
+    }
     let pause = async || {
         tokio::select! {
             () = deliverer.wake.notified() => {}
@@ -149,10 +152,19 @@ impl Deliverer {
         self.processor.metrics.delivery(outcome);
     }
 
+    /// A receiver that answered 410 gets another chance with each start: whoever mended it, or its address, has restarted us.
+    pub(super) async fn enable(&self) {
+        let (stack, receiver) = (&self.processor.stack, self.endpoint.host());
+        while let Err(error) = stack.meta.set_disabled(&self.endpoint.url, false, stack.clock.now()).await {
+            warn!(receiver, error = %Report(&error), "receiver not enabled yet");
+            sleep(POLL).await;
+        }
+    }
+
     async fn disable(&self) {
         let (stack, receiver) = (&self.processor.stack, self.endpoint.host());
         match stack.meta.set_disabled(&self.endpoint.url, true, stack.clock.now()).await {
-            Ok(()) => warn!(receiver, "receiver answered 410 and is disabled"),
+            Ok(()) => warn!(receiver, "receiver answered 410 and is disabled until the next start"),
             Err(error) => {
                 warn!(receiver, error = %Report(&error), "receiver answered 410, but is not disabled")
             }

@@ -123,7 +123,7 @@ async fn a_delivery_is_given_up_after_its_tries() {
 }
 
 #[tokio::test]
-async fn gone_disables_a_receiver_and_its_deliveries_wait() {
+async fn gone_disables_a_receiver_until_the_next_start_and_its_deliveries_wait() {
     let receiver = Receiver::start([Reply::Status(410), Reply::Status(200)]).await;
     let post = Post::new(receiver.url("127.0.0.1"), |_| {});
     post.event().await;
@@ -132,7 +132,7 @@ async fn gone_disables_a_receiver_and_its_deliveries_wait() {
     assert_eq!(meta.disabled().await.unwrap(), std::slice::from_ref(&gone.receiver));
     clock.advance(post.wait(&gone));
     assert_eq!(post.deliverer.round(&Stop::new()).await.unwrap(), 0);
-    meta.set_disabled(&gone.receiver, false, clock.now()).await.unwrap();
+    post.deliverer.enable().await;
     assert_eq!(post.round().await.next, Next::Delivered);
 }
 

@@ -96,6 +96,7 @@ impl Problem {
         *reply.status_mut() = self.code.status();
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
@@ -126,6 +127,7 @@ mod tests {
         assert_eq!(reply.status(), 503);
         assert_eq!(reply.headers()["retry-after"], "2");
         assert_eq!(reply.headers()["connection"], "close");
+        assert_eq!(reply.headers()["cache-control"], "no-store");
         let json = problem.to_json("r-1");
         assert_eq!(
             (json["reason"].as_str(), json["retry_after_s"].as_u64(), json["code"].as_str()),
