@@ -7,6 +7,7 @@
 mod attribute;
 mod folders;
 mod gather;
+mod lanes;
 mod probe;
 mod read;
 mod stage;
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 use self::{
     folders::Folders,
     gather::{Batch, Patience, gather},
+    lanes::Lanes,
     stage::{Stage, Staged},
 };
 use super::{Blobs, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source};
@@ -51,6 +53,9 @@ const MIN_BATCH: usize = 64 << 10;
 /// What the batches of all streams together should come to.
 const BATCHES_OF_ALL: usize = 16 << 20;
 
+/// Threads that wait for a disk: so many syncs at once share the file system's journal.
+const SYNCING: usize = 64;
+
 /// With more streams than this, the others keep the cores busy while one waits for its write.
 const OVERLAP_BELOW: usize = 8;
 
@@ -67,6 +72,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct DiskBlobs {
     inner: Arc<Inner>,
+    /// Where bodies are written; everything else has threads of its own.
+    lanes: Lanes,
     budget: Budget,
     small_body: usize,
     streams: Arc<AtomicUsize>,
@@ -93,7 +100,10 @@ impl DiskBlobs {
         probe::try_out(root, &stage)?;
         let Options { fsync, small_body } = options;
         let inner = Inner { root: root.to_owned(), stage, folders: Folders::new(fsync), fsync };
-        Ok(Self { inner: Arc::new(inner), budget, small_body, streams: Arc::default() })
+        // Without syncs writing is work for a core, and not waiting.
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let lanes = Lanes::new(if fsync { SYNCING } else { cores });
+        Ok(Self { inner: Arc::new(inner), lanes, budget, small_body, streams: Arc::default() })
     }
 
     async fn put_batches(
@@ -106,7 +116,7 @@ impl DiskBlobs {
         let live = Live::enter(&self.streams);
         let failed = |source| put_failed(key, source);
         let inner = Arc::clone(&self.inner);
-        let mut writing = hop(move || {
+        let mut writing = self.lanes.run(move || {
             let mut staged = inner.stage.create()?;
             staged.write(&first.chunks)?;
             Ok(staged)
@@ -123,7 +133,7 @@ impl DiskBlobs {
                 (gather(body, &self.budget, limit, Patience::Ready).await?, staged)
             };
             ended = batch.ended;
-            writing = hop(move || staged.write(&batch.chunks).map(|()| staged));
+            writing = self.lanes.run(move || staged.write(&batch.chunks).map(|()| staged));
         }
         let staged = writing.await.map_err(failed)?;
         let seal = body.seal();
@@ -139,7 +149,9 @@ impl DiskBlobs {
         staged: impl FnOnce(&Stage) -> io::Result<Staged> + Send + 'static,
     ) -> Result<(), PutError> {
         let (inner, target) = (Arc::clone(&self.inner), key.clone());
-        let synced = hop(move || inner.publish(&target, &attribute, staged))
+        let synced = self
+            .lanes
+            .run(move || inner.publish(&target, &attribute, staged))
             .await
             .map_err(|source| put_failed(key, source))?;
         synced.wait().await.map_err(|source| PutError::Unavailable { key: key.clone(), source })

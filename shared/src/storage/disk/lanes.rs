@@ -1,0 +1,130 @@
+//! Few threads that write, each going on with what waits: under load a thread that is done takes the next piece of work along, and
+//! nobody is woken. A thread for each piece would cost more than writing a small file does.
+
+use std::{
+    collections::VecDeque,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use tokio::sync::oneshot;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Runs work on blocking threads, on so many at once.
+#[derive(Clone)]
+pub(super) struct Lanes {
+    line: Arc<Mutex<Line>>,
+    most: usize,
+}
+
+/// What waits is bounded by those who wait: an upload has one piece of work at a time.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Work>,
+    running: usize,
+}
+
+impl Lanes {
+    pub(super) fn new(most: usize) -> Self {
+        Self { line: Arc::default(), most }
+    }
+
+    /// Puts work in line; it runs in any case, also when nobody waits for its result.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Running<T> {
+        let (tell, told) = oneshot::channel();
+        // When nobody wants to know, the result is dropped there: that is what removes a staged file.
+        let work = Box::new(move || drop(tell.send(work())));
+        let mut line = self.line();
+        line.waiting.push_back(work);
+        if line.running < self.most {
+            line.running += 1;
+            drop(line);
+            let lanes = self.clone();
+            drop(tokio::task::spawn_blocking(move || lanes.work_off()));
+        }
+        Running(told)
+    }
+
+    fn work_off(&self) {
+        while let Some(work) = self.next() {
+            // A panic was told by the runtime's hook; whoever waits is told by the dropped channel.
+            drop(catch_unwind(AssertUnwindSafe(work)));
+        }
+    }
+
+    fn next(&self) -> Option<Work> {
+        let mut line = self.line();
+        let next = line.waiting.pop_front();
+        if next.is_none() {
+            line.running -= 1;
+        }
+        next
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let line = self.line();
+        write!(f, "Lanes({} of {} run, {} wait)", line.running, self.most, line.waiting.len())
+    }
+}
+
+/// Work in line or under way.
+pub(super) struct Running<T>(oneshot::Receiver<io::Result<T>>);
+
+impl<T> Future for Running<T> {
+    type Output = io::Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        Pin::new(&mut self.0).poll(context).map(|told| {
+            told.unwrap_or_else(|_| Err(io::Error::other("a thread that writes to the disk broke down")))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_work_is_done_on_no_more_threads_than_it_may_use() {
+        let lanes = Lanes::new(2);
+        let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let works: Vec<_> = (0..200)
+            .map(|number| {
+                let (at_once, most) = (Arc::clone(&at_once), Arc::clone(&most));
+                lanes.run(move || {
+                    most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    std::thread::yield_now();
+                    at_once.fetch_sub(1, Ordering::SeqCst);
+                    Ok(number)
+                })
+            })
+            .collect();
+        for (number, work) in works.into_iter().enumerate() {
+            assert_eq!(work.await.unwrap(), number);
+        }
+        assert!((1..=2).contains(&most.load(Ordering::SeqCst)));
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_piece_of_work_and_no_lane() {
+        let lanes = Lanes::new(1);
+        let broken = lanes.run(|| -> io::Result<()> { panic!("broken on purpose") });
+        assert!(broken.await.is_err());
+        assert_eq!(lanes.run(|| Ok(7)).await.unwrap(), 7);
+    }
+}
