@@ -167,7 +167,7 @@ impl Outbox for Meta {
         for event in &new {
             for receiver in receivers.iter().filter(|r| r.events.is_empty() || r.events.contains(&event.kind))
             {
-                let payload = event.to_cloud_event().to_string();
+                let payload = event.to_cloud_event();
                 let (event, receiver) = (event.id(), receiver.url.clone());
                 rows.deliveries.push((Delivery { event, receiver, payload, time: at, tries: 0 }, Some(at)));
             }

@@ -1,10 +1,10 @@
 //! What happened to an object, as receivers are told: CloudEvents 1.0 in its JSON form.
 //! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{EventId, ObjectPath, Scope, Timestamp, TraceContext, UploadId};
 
@@ -74,31 +74,52 @@ impl Event {
         EventId::of(self.upload, self.kind)
     }
 
-    /// The event as receivers get it.
-    pub fn to_cloud_event(&self) -> Value {
-        let mut data = json!({ "id": self.upload, "path": self.path });
-        if let (Some(data), Value::Object(details)) = (data.as_object_mut(), &self.details) {
-            data.extend(details.clone());
-        }
-        let mut event = json!({
-            "specversion": "1.0",
-            "id": self.id(),
-            "source": format!("/headworks/{}", self.scope),
-            "type": self.kind,
-            "subject": self.upload,
-            "time": self.time,
-            "datacontenttype": "application/json",
-            "data": data,
-        });
-        if let (Some(event), Some(trace)) = (event.as_object_mut(), self.trace) {
-            event.insert("traceparent".to_owned(), json!(trace));
-        }
-        event
+    /// The event as receivers get it, in JSON.
+    pub fn to_cloud_event(&self) -> String {
+        let event = CloudEvent {
+            specversion: "1.0",
+            id: self.id(),
+            source: format_args!("/headworks/{}", self.scope),
+            kind: self.kind,
+            subject: self.upload,
+            time: self.time,
+            datacontenttype: "application/json",
+            traceparent: self.trace,
+            data: Data { id: self.upload, path: &self.path, details: &self.details },
+        };
+        // Its keys are all text, so it has a form in JSON.
+        serde_json::to_string(&event).unwrap_or_default()
     }
+}
+
+/// The members of CloudEvents, with one of its extension for tracing.
+#[derive(Serialize)]
+struct CloudEvent<'a> {
+    specversion: &'static str,
+    id: EventId,
+    source: fmt::Arguments<'a>,
+    #[serde(rename = "type")]
+    kind: EventType,
+    subject: UploadId,
+    time: Timestamp,
+    datacontenttype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<TraceContext>,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    id: UploadId,
+    path: &'a ObjectPath,
+    #[serde(flatten)]
+    details: &'a Value,
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -112,7 +133,7 @@ mod tests {
             trace: None,
             details: json!({ "size": 3 }),
         };
-        let told = event.to_cloud_event();
+        let told: Value = serde_json::from_str(&event.to_cloud_event()).unwrap();
         assert_eq!(told["type"], "object.stored");
         assert_eq!(told["source"], "/headworks/acme/web");
         assert_eq!(told["time"], "2026-11-21T05:12:00Z");

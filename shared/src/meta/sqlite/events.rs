@@ -27,7 +27,7 @@ impl<'c> Appender<'c> {
     }
 
     pub(super) fn append(&mut self, event: &Event) -> Result<()> {
-        let payload = event.to_cloud_event().to_string();
+        let payload = event.to_cloud_event();
         let (upload, id) = (event.upload, event.id());
         self.last += 1;
         self.append.execute((
