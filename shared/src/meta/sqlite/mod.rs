@@ -30,8 +30,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an audit may take: it reads everything, about a million uploads in ten seconds.
 const AUDIT_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// The writer's page cache: the inner pages of all trees, and the leaves that a batch touches. 32 MiB, in SQLite's negative KiB.
-const WRITER_CACHE_KIB: i32 = -(32 << 10);
+/// The writer's page cache: the inner pages of all trees, and the leaves that a batch touches. 4 MiB, in SQLite's negative KiB.
+const WRITER_CACHE_KIB: i32 = -(4 << 10);
 
 /// Metadata in a SQLite file. Dropping it waits for the transaction in progress and closes the file.
 #[derive(Debug)]
