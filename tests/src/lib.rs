@@ -1,7 +1,8 @@
 //! The harness: runs the release binary as its users do, speaks to it over sockets, and looks at what it leaves on the disk.
 //!
 //! Nothing in here knows the inside of Headworks but the list of error codes and the names of digests: what the tests in
-//! `tests/it` prove, they prove of the program that is shipped.
+//! `tests/it` prove, they prove of the program that is shipped. What no such test can reach, the order of every crash, is proven of a
+//! model: [`protocol`].
 
 pub mod answer;
 pub mod binary;
@@ -12,6 +13,7 @@ mod launch;
 pub mod log;
 pub mod metrics;
 pub mod process;
+pub mod protocol;
 pub mod raw;
 pub mod remains;
 pub mod rows;
