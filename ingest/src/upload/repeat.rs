@@ -2,21 +2,25 @@
 //!
 //! A create-only marker object, written before the body, gives the key its upload id. A repeat finds the marker, and under its id
 //! the object: it is queued again (harmless) and answered as before. Two tries at the same time write to the same key, and the
-//! store lets one of them win. Other content under the same key is refused.
+//! store lets one of them win. Refused are other content under the same key, a key whose upload has failed or was deleted, and one
+//! that is too old: nothing new may come of it.
 
 use bytes::Bytes;
 use headworks_shared::{
     http::{Code, Problem},
-    model::{ObjectPath, UploadId},
+    meta::Found,
+    model::{IDEMPOTENCY_KEY_VALID, ObjectPath, Scope, UploadId},
+    report::Report,
     storage::{Error as StorageError, Head, Key, PutError},
 };
 use serde::{Deserialize, Serialize};
+use tracing::error;
 use uuid::Uuid;
 
 use super::wants::Wants;
 use crate::{
     App,
-    answer::{put_problem, storage_problem},
+    answer::{COME_BACK, put_problem, storage_problem},
 };
 
 /// A marker's content; written once, read by every later version.
@@ -62,6 +66,10 @@ async fn begun_before(
     if before.path != *path {
         return Err(reused("the key was used for another path"));
     }
+    if app.stack.clock.now().since(before.id.time()) > IDEMPOTENCY_KEY_VALID {
+        return Err(reused("the key is older than 12 hours; use a new key"));
+    }
+    ended(app, &wants.scope, before.id).await?;
     let key = Key::object(&wants.scope, before.id);
     let earlier = match app.stack.blobs.stat(std::slice::from_ref(&key)).await.into_iter().next() {
         Some(Ok(head)) => Some(Box::new(head)),
@@ -69,6 +77,22 @@ async fn begun_before(
         Some(Err(error)) => return Err(storage_problem(&error)),
     };
     Ok(Identity { id: before.id, marker: Some(marker), earlier })
+}
+
+/// Whether the upload has come to an end after which it must not come again.
+async fn ended(app: &App, scope: &Scope, id: UploadId) -> Result<(), Problem> {
+    match app.stack.meta.find(scope, id).await {
+        Ok(None | Some(Found::Stored(_))) => Ok(()),
+        Ok(Some(Found::Deleted)) => Err(Problem::new(Code::Deleted).close()),
+        Ok(Some(Found::Failed { reason })) if reason == Code::Exists.as_str() => {
+            Err(Problem::new(Code::Exists).close())
+        }
+        Ok(Some(Found::Failed { .. })) => Err(reused("the upload with this key failed; use a new key")),
+        Err(failed) => {
+            error!(error = %Report(&failed), "ledger not asked for a repeat");
+            Err(Problem::new(Code::Unavailable).retry_after(COME_BACK).close())
+        }
+    }
 }
 
 async fn read(app: &App, marker: Uuid) -> Result<Marker, Problem> {
@@ -83,7 +107,7 @@ async fn read(app: &App, marker: Uuid) -> Result<Marker, Problem> {
         bytes.extend_from_slice(&chunk);
     }
     serde_json::from_slice(&bytes).map_err(|error| {
-        tracing::error!(%marker, %error, "marker not understood");
+        error!(%marker, %error, "marker not understood");
         Problem::new(Code::Internal).close()
     })
 }

@@ -1,6 +1,6 @@
 //! Adopts objects that the ledger does not know: their job was never queued, or was lost with the queue.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::ops::ControlFlow;
 
 use headworks_shared::{
     model::{Envelope, Job, Scope, Seal, State, Timestamp, UploadId},
@@ -49,14 +49,14 @@ impl Window {
 }
 
 impl Sweeper<'_> {
-    /// Looks at all objects whose upload began within the last `reach`.
+    /// Looks at all objects whose upload began at `from` or later.
     pub(super) async fn adopt(
         &mut self,
-        reach: Duration,
+        from: Timestamp,
         report: &mut SweepReport,
     ) -> Result<(), SweepError> {
         let now = self.stack.clock.now();
-        let window = Window { from: now.before(reach), settled: now.before(self.settings.settle.0) };
+        let window = Window { from, settled: now.before(self.settings.settle.0) };
         for hour in hours(window.from, now) {
             for prefix in Prefix::objects_of_hour(hour) {
                 if self.adopt_below(&prefix, window, report).await?.is_break() {
@@ -170,6 +170,8 @@ fn hours(from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::testing::id_at;
 

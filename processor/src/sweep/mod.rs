@@ -1,8 +1,9 @@
 //! Goes round and finds what was lost: an object is its own receipt, so every object without a ledger row gets its job again.
 //!
-//! The recent round looks at the last ten minutes and is cheap; the deep round looks as far back as an upload may lie whose end nobody
-//! has written down: the longest upload (12 h) and the validity of an idempotency key (12 h), with two hours to spare. An error means
-//! "keep", never "there is nothing".
+//! The recent round looks at the last ten minutes and is cheap. The deep round looks back from where the last complete one began, by as
+//! much as may lie between an upload's id and its object: the validity of an idempotency key (12 h) and the longest upload (12 h),
+//! with two hours to spare. So nothing escapes it, however seldom it goes round and however long nobody did. An error means "keep",
+//! never "there is nothing".
 
 mod adopt;
 #[cfg(test)]
@@ -14,7 +15,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use headworks_shared::{
     config::{Settings, settings},
     meta,
-    model::UploadId,
+    model::{Timestamp, UploadId},
     queue,
     report::Report,
     shutdown::Stop,
@@ -28,7 +29,7 @@ use crate::{Processor, purge};
 
 /// How far the recent round looks back.
 const RECENT: Duration = Duration::from_secs(10 * 60);
-/// How far the deep round looks back.
+/// How far the deep round looks back from where the last one began.
 const DEEP: Duration = Duration::from_secs(26 * 3600);
 /// How many uploads without worth are looked up at once.
 const PAGE: usize = 1000;
@@ -38,7 +39,7 @@ const PAGE: usize = 1000;
 pub enum Reach {
     /// The last 10 minutes: objects to adopt, bytes to remove.
     Recent,
-    /// The last 26 hours, and everything that is left behind anywhere.
+    /// Everything since 26 hours before the last complete deep round, and everything that is left behind anywhere.
     Deep,
 }
 
@@ -122,17 +123,31 @@ impl<'a> Sweeper<'a> {
     }
 
     async fn sweep(&mut self, reach: Reach) -> Result<SweepReport, SweepError> {
-        let mut report = SweepReport::default();
+        let (mut report, meta) = (SweepReport::default(), &self.stack.meta);
+        let begun = self.stack.clock.now();
         match reach {
-            Reach::Recent => self.adopt(RECENT, &mut report).await?,
+            Reach::Recent => self.adopt(begun.before(RECENT), &mut report).await?,
             Reach::Deep => {
-                self.adopt(DEEP, &mut report).await?;
+                let last = self.last_deep(begun).await?;
+                self.adopt(last.before(DEEP), &mut report).await?;
+                if !report.cut_short {
+                    meta.set_swept(begun).await?;
+                }
                 self.clear_away(&mut report).await?;
             }
         }
         let unpurged = self.stack.meta.unpurged(PAGE).await?;
         report.removed += purge::remove(self.stack, unpurged).await?;
         Ok(report)
+    }
+
+    /// When the last complete deep round began; the very first one begins now, and counts from now on.
+    async fn last_deep(&self, now: Timestamp) -> Result<Timestamp, meta::Error> {
+        if let Some(last) = self.stack.meta.swept().await? {
+            return Ok(last.min(now));
+        }
+        self.stack.meta.set_swept(now).await?;
+        Ok(now)
     }
 }
 

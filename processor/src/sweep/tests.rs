@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headworks_shared::{
-    meta::{DeadLetter, DeadLetters as _},
+    meta::{DeadLetter, DeadLetters as _, Ledger as _},
     model::{JobPayload, State, UploadId},
     queue::JobQueue as _,
     storage::Key,
@@ -74,6 +74,28 @@ async fn what_began_long_ago_is_found_by_the_deep_round_alone() {
     assert_eq!(sweep(&house, Reach::Recent).await.adopted, 0);
     assert_eq!(sweep(&house, Reach::Deep).await.adopted, 1);
     assert_eq!(queued(&house), [late]);
+}
+
+#[tokio::test]
+async fn nothing_escapes_the_deep_round_however_long_nobody_went_round() {
+    let house = House::new(10);
+    sweep(&house, Reach::Deep).await;
+    let lost = house.store("lost.txt", "x").await;
+    house.stack.clock.advance(Duration::from_secs(100 * 3600));
+    assert_eq!(sweep(&house, Reach::Deep).await.adopted, 1);
+    assert_eq!(queued(&house), [lost.id]);
+}
+
+#[tokio::test]
+async fn a_deep_round_that_was_cut_short_is_not_counted() {
+    let house = House::new(1);
+    sweep(&house, Reach::Deep).await;
+    let begun = house.meta.swept().await.unwrap();
+    house.store("one.txt", "x").await;
+    house.store("two.txt", "x").await;
+    house.stack.clock.advance(Duration::from_secs(3600));
+    assert!(sweep(&house, Reach::Deep).await.cut_short);
+    assert_eq!(house.meta.swept().await.unwrap(), begun);
 }
 
 #[tokio::test]

@@ -1,13 +1,11 @@
 //! Clears away what nobody will finish: broken-off puts, markers that are no longer valid, rows that nobody needs.
 
-use std::time::Duration;
-
-use headworks_shared::storage::{Key, Prefix};
+use headworks_shared::{
+    model::IDEMPOTENCY_KEY_VALID,
+    storage::{Key, Prefix},
+};
 
 use super::{DEEP, SweepError, SweepReport, Sweeper};
-
-/// How long the marker of an idempotency key is valid.
-const MARKER: Duration = Duration::from_secs(12 * 3600);
 
 /// How many markers are listed at once.
 const PAGE: usize = 1000;
@@ -23,7 +21,7 @@ impl Sweeper<'_> {
     }
 
     async fn clear_markers(&self) -> Result<u64, SweepError> {
-        let oldest = self.stack.clock.now().before(MARKER);
+        let oldest = self.stack.clock.now().before(IDEMPOTENCY_KEY_VALID);
         let mut cleared = 0;
         let mut after: Option<Key> = None;
         loop {

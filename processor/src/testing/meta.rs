@@ -27,6 +27,7 @@ struct Rows {
     deliveries: Vec<(Delivery, Option<Timestamp>)>,
     attempts: Vec<Attempt>,
     disabled: HashSet<String>,
+    swept: Option<Timestamp>,
     dead: BTreeMap<UploadId, DeadLetter>,
 }
 
@@ -155,6 +156,15 @@ impl Ledger for Meta {
         let all = rows.ledger.len();
         rows.ledger.retain(|id, row| !row.purged || id.time() >= before);
         Ok((all - rows.ledger.len()) as u64)
+    }
+
+    async fn swept(&self) -> Result<Option<Timestamp>, Error> {
+        Ok(self.lock()?.swept)
+    }
+
+    async fn set_swept(&self, at: Timestamp) -> Result<(), Error> {
+        self.lock()?.swept = Some(at);
+        Ok(())
     }
 }
 

@@ -70,7 +70,7 @@ codes! {
     BadExpectation = "bad_expectation", EXPECTATION_FAILED, "Expectation not understood";
     /// The bytes do not have the digest that was announced: they were damaged on the way. Nothing was stored. Send them again.
     DigestMismatch = "digest_mismatch", UNPROCESSABLE_ENTITY, "Digest does not match";
-    /// The `Idempotency-Key` was used for other content or another path. Use a new key.
+    /// The `Idempotency-Key` was used for other content or another path, its upload failed, or it is older than 12 hours. Use a new key.
     KeyReused = "key_reused", UNPROCESSABLE_ENTITY, "Idempotency-Key used for something else";
     /// The head is over 32 KiB or has more than 64 fields.
     HeaderTooLarge = "header_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "Header too large";

@@ -40,7 +40,7 @@ macro_rules! meta_conformance {
                 a_failed_upload_was_gone_before, another_scope_cannot_delete, a_deletion_may_come_before_its_job,
                 a_deleted_version_uncovers_the_one_before_and_its_number_is_not_given_again,
                 the_bytes_of_ended_uploads_are_asked_for_until_they_are_gone, states_come_in_the_order_asked,
-                only_what_is_over_and_old_is_forgotten;
+                only_what_is_over_and_old_is_forgotten, how_far_was_swept_is_remembered;
             catalog: an_upload_without_an_end_is_not_found, another_scope_finds_nothing,
                 a_listing_has_the_newest_of_each_path_in_the_order_of_bytes, a_listing_goes_on_behind_its_last_page,
                 a_prefix_is_a_beginning_and_not_a_pattern, a_listing_leaves_out_what_is_deleted,

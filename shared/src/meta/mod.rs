@@ -69,6 +69,18 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the database cannot be reached.
     async fn prune(&self, before: Timestamp) -> Result<u64, Error>;
+
+    /// Up to when everything was looked for that the ledger does not know; `None` when nobody has looked yet.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn swept(&self) -> Result<Option<Timestamp>, Error>;
+
+    /// Everything was looked for up to `at`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn set_swept(&self, at: Timestamp) -> Result<(), Error>;
 }
 
 /// One upload's end, to be written.

@@ -21,4 +21,4 @@ pub use path::{ObjectPath, PathError};
 pub use scope::{Scope, ScopeError};
 pub use timestamp::{Timestamp, TimestampError};
 pub use trace::TraceContext;
-pub use upload::{Envelope, Priority, Receipt, Seal, Status};
+pub use upload::{Envelope, IDEMPOTENCY_KEY_VALID, Priority, Receipt, Seal, Status};

@@ -1,12 +1,15 @@
 //! An upload: what the client said of it (`Envelope`), what its bytes turned out to be (`Seal`), what the client is told
 //! (`Receipt`).
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Digests, ObjectPath, Scope, Timestamp, TraceContext, UploadId};
+
+/// How long an `Idempotency-Key` stands for its upload: the longest that the sweep has to look back for one that is repeated.
+pub const IDEMPOTENCY_KEY_VALID: Duration = Duration::from_secs(12 * 3600);
 
 /// What the client said of an upload. It is stored with the object, so that the object is its own receipt: whatever else is
 /// lost, the job can be made again from it.

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 use headworks_shared::http::Code;
 use headworks_tests::{Config, DEADLINE, Headworks, digest, remains, until};
+use http::Method;
 
 #[tokio::test]
 async fn a_repeat_gets_the_same_answer_and_no_second_object() -> Result<()> {
@@ -63,6 +64,25 @@ async fn repeats_at_the_same_time_make_one_object() -> Result<()> {
         }
         headworks.until_idle().await?;
         ensure!(remains::objects(&headworks.data())?.len() == 1);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_repeat_of_what_was_deleted_does_not_bring_it_back() -> Result<()> {
+    Headworks::run(Config::new()?, async |headworks| {
+        let put = || headworks.client().put("a", "hello").header("idempotency-key", "k");
+        let id = put().header("prefer", "wait=5").send().await?.with_status(201)?.text("id")?;
+        headworks
+            .client()
+            .call(Method::DELETE, &format!("/v1/objects/{id}"))
+            .send()
+            .await?
+            .with_status(204)?;
+        put().send().await?.problem(Code::Deleted)?;
+        headworks.until_idle().await?;
+        ensure!(remains::objects(&headworks.data())?.is_empty());
         Ok(())
     })
     .await

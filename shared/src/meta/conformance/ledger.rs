@@ -48,6 +48,13 @@ pub async fn verdicts_come_in_the_order_of_the_batch(store: Tested) {
     );
 }
 
+pub async fn how_far_was_swept_is_remembered(store: Tested) {
+    assert_eq!(store.swept().await.unwrap(), None);
+    store.set_swept(at(7)).await.unwrap();
+    store.set_swept(at(9)).await.unwrap();
+    assert_eq!(store.swept().await.unwrap(), Some(at(9)));
+}
+
 pub async fn a_batch_may_be_repeated(store: Tested) {
     let batch = [upload("a", 3), failed("b", "object_missing")];
     store.persist(&batch, at(0)).await.unwrap();

@@ -38,6 +38,10 @@ pub(super) const UNPURGED: &str =
     "SELECT l.id, s.org, s.project FROM ledger l JOIN scopes s ON s.id = l.scope
     WHERE l.state <> 'stored' AND l.purged = 0 ORDER BY l.at LIMIT ?1";
 
+const SWEPT: &str = "SELECT swept FROM progress";
+
+const SET_SWEPT: &str = "UPDATE progress SET swept = ?1";
+
 #[async_trait]
 impl Ledger for SqliteMeta {
     async fn persist(&self, batch: &[Record], at: Timestamp) -> std::result::Result<Vec<Verdict>, Error> {
@@ -87,6 +91,17 @@ impl Ledger for SqliteMeta {
 
     async fn prune(&self, before: Timestamp) -> std::result::Result<u64, Error> {
         prune::prune(self, before).await
+    }
+
+    async fn swept(&self) -> std::result::Result<Option<Timestamp>, Error> {
+        let since = self.read(|connection| {
+            connection.prepare_cached(SWEPT)?.query_row([], |row| row.get::<_, Option<i64>>(0))
+        });
+        Ok(since.await?.and_then(|ms| u64::try_from(ms).ok()).map(Timestamp::from_unix_ms))
+    }
+
+    async fn set_swept(&self, at: Timestamp) -> std::result::Result<(), Error> {
+        self.write(move |connection| connection.execute(SET_SWEPT, [rows::ms(at)?]).map(drop)).await
     }
 }
 

@@ -70,14 +70,16 @@ CREATE TABLE events (
 
 CREATE UNIQUE INDEX events_by_upload ON events (upload, type);
 
--- One row: the last event that was relayed, and the moment before which things may have been forgotten.
+-- One row: the last event that was relayed, the moment before which things may have been forgotten, and when the last complete deep
+-- sweep began.
 CREATE TABLE progress (
     one     INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     relayed INTEGER NOT NULL,
-    pruned  INTEGER NOT NULL
+    pruned  INTEGER NOT NULL,
+    swept   INTEGER
 ) STRICT;
 
-INSERT INTO progress VALUES (1, 0, 0);
+INSERT INTO progress VALUES (1, 0, 0, NULL);
 
 CREATE TABLE receivers (
     id          INTEGER NOT NULL PRIMARY KEY,
