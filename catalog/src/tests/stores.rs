@@ -121,6 +121,10 @@ impl Blobs for Gated {
         self.blobs.put(key, envelope, body).await
     }
 
+    async fn confirm(&self, key: &Key) -> Result<(), Error> {
+        self.blobs.confirm(key).await
+    }
+
     async fn create(&self, key: &Key, content: Bytes) -> Result<(), PutError> {
         self.blobs.create(key, content).await
     }

@@ -107,7 +107,7 @@ pub(crate) async fn one<F: Frames>(
     let mut body =
         UploadBody::new(frames, wants.length, wants.announced, app.settings.storage.sha256, bounds);
     if let Some(head) = earlier {
-        return again(wants, &key, *head, body, credit).await;
+        return again(app, wants, &key, *head, body, credit).await;
     }
     if wants.only_if_absent {
         absent(app, wants, &path).await?;
@@ -120,7 +120,7 @@ pub(crate) async fn one<F: Frames>(
         // Another try of the same upload was quicker.
         Err(PutError::Exists) if marker.is_some() => {
             let head = stat(app, &key).await?;
-            same(&key, head, &body.seal(), credit).await
+            same(app, &key, head, &body.seal(), credit).await
         }
         Err(error) => Err(answer::put_problem(&error)),
     }
@@ -172,6 +172,7 @@ fn exists() -> Problem {
 
 /// A repeat of an upload that is stored: the same answer, without its body where a digest proves it the same, else after it.
 async fn again<F: Frames>(
+    app: &App,
     wants: &Wants,
     key: &Key,
     head: Head,
@@ -186,26 +187,29 @@ async fn again<F: Frames>(
         return Err((Outcome::Rejected, repeat::reused("the key was used for other content")));
     }
     if stored.is_some_and(|digests| wants.announced.proves(&digests)) {
-        return repeated(key, head, credit).await;
+        return repeated(app, key, head, credit).await;
     }
     while let Some(chunk) = std::future::poll_fn(|context| body.poll_chunk(context)).await {
         chunk.map_err(|error| answer::put_problem(&PutError::Body(error)))?;
     }
-    same(key, head, &body.seal(), credit).await
+    same(app, key, head, &body.seal(), credit).await
 }
 
 /// The bytes have passed: they are the same, or the key stands for something else.
-async fn same(key: &Key, head: Head, seen: &Seal, credit: Credit) -> Ended {
+async fn same(app: &App, key: &Key, head: Head, seen: &Seal, credit: Credit) -> Ended {
     match &head.seal {
         Some(seal) if seal.size == seen.size && seal.digests.crc64nvme == seen.digests.crc64nvme => {
-            repeated(key, head, credit).await
+            repeated(app, key, head, credit).await
         }
         _ => Err((Outcome::Rejected, repeat::reused("the key was used for other content"))),
     }
 }
 
-/// Queues the job again, which is harmless, and gives the answer of the first time.
-async fn repeated(key: &Key, head: Head, credit: Credit) -> Ended {
+/// Queues the job again, which is harmless, and gives the answer of the first time; but not before the object is durable, because
+/// the first try may still be at it.
+async fn repeated(app: &App, key: &Key, head: Head, credit: Credit) -> Ended {
+    let failed = |error| (Outcome::Failed, answer::storage_problem(&error));
+    app.stack.blobs.confirm(key).await.map_err(failed)?;
     match (key.upload(), head.envelope, head.seal) {
         (Some((_, id)), Some(envelope), Some(seal)) => {
             let receipt: Receipt = commit(&Stored { id, envelope, seal }, credit).await;

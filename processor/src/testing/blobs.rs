@@ -49,6 +49,11 @@ impl storage::Blobs for Blobs {
         self.disk.create(key, content).await
     }
 
+    async fn confirm(&self, key: &Key) -> Result<(), Error> {
+        self.up()?;
+        self.disk.confirm(key).await
+    }
+
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
         match self.up() {
             Ok(()) => self.disk.stat(keys).await,

@@ -257,6 +257,10 @@ impl Blobs for Racing {
         self.blobs.put(key, envelope, body).await
     }
 
+    async fn confirm(&self, key: &Key) -> Result<(), storage::Error> {
+        self.blobs.confirm(key).await
+    }
+
     async fn create(&self, key: &Key, content: Bytes) -> Result<(), PutError> {
         self.blobs.create(key, content).await
     }

@@ -24,8 +24,8 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// Streams `body` into a new object, under the envelope that makes it its own receipt.
     ///
     /// # Errors
-    /// [`PutError::Exists`] when the key is taken, by a finished object; [`PutError::Body`] when the body broke off: nothing
-    /// is left then. Also when the store is full or cannot be reached.
+    /// [`PutError::Exists`] when the key is taken, by an object that is finished and durable; [`PutError::Body`] when the body broke
+    /// off: nothing is left then. Also when the store is full or cannot be reached.
     async fn put(&self, key: &Key, envelope: &Envelope, body: &mut dyn Source) -> Result<Seal, PutError>;
 
     /// Creates a small object at once, with no envelope: a marker.
@@ -33,6 +33,13 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`PutError::Exists`] when the key is taken.
     async fn create(&self, key: &Key, content: Bytes) -> Result<(), PutError>;
+
+    /// Makes sure that an object that is visible is as durable as its put would have made it: that put may still be on its way, or
+    /// have died right before its end.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    async fn confirm(&self, key: &Key) -> Result<(), Error>;
 
     /// What is known of each object, in the order asked.
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>>;
@@ -43,7 +50,7 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// [`Error::NotFound`], or the store cannot be reached.
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Content, Error>;
 
-    /// Removes an object; one that is not there is no error.
+    /// Removes an object, as durably as it was put; one that is not there is no error.
     ///
     /// # Errors
     /// When the store cannot be reached.

@@ -33,21 +33,6 @@ impl Rules {
     /// Every one.
     pub const ALL: Self = Self((1 << Rule::ALL.len()) - 1);
 
-    /// Those that the code keeps so far; the tests say what breaks without the others.
-    ///
-    /// - `RepeatWaitsForSync`: `again` and `same` in `ingest/src/upload/simple.rs` answer for an object that they see, while the sync
-    ///   of its folder may still be on its way.
-    /// - `RepeatAsksLedger`: `begun_before` in `ingest/src/upload/repeat.rs` asks the store alone.
-    /// - `RejectedIsKept`: `refuse` in `processor/src/persist.rs` writes a failed row, and so the bytes are purged.
-    /// - `RemovalIsSynced`: `delete` in `shared/src/storage/disk/mod.rs` syncs no folder.
-    /// - `ReachOutlastsUploads`: the sweep looks 26 h back from now, whatever its interval and however long nobody swept.
-    pub const BUILT: Self = Self::ALL
-        .without(Rule::RepeatWaitsForSync)
-        .without(Rule::RepeatAsksLedger)
-        .without(Rule::RejectedIsKept)
-        .without(Rule::RemovalIsSynced)
-        .without(Rule::ReachOutlastsUploads);
-
     /// These rules but one.
     pub const fn without(self, rule: Rule) -> Self {
         Self(self.0 & !(1 << rule as u32))

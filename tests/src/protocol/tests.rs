@@ -86,15 +86,6 @@ fn the_sweep_mends_what_was_answered_too_early() {
     assert!(found.breach.is_none() && found.acts.contains(&Act::CrashProcessor), "{found:?}");
 }
 
-/// When the code keeps all rules, this test and [`Rules::BUILT`] can go.
-#[test]
-fn the_code_so_far_breaks_two_promises_even_without_a_fault() {
-    let world = World { rules: Rules::BUILT, ..CALM };
-    for promise in [Promise::RepeatKnowsDeletion, Promise::NothingLeaks] {
-        assert!(breach(&world, promise).is_some(), "{promise:?}");
-    }
-}
-
 #[test]
 fn every_step_is_taken_somewhere() {
     let without = |rule| search(&World { rules: Rules::ALL.without(rule), ..CALM }, &[]).acts;

@@ -1,6 +1,6 @@
 //! The envelope beside the bytes: a JSON document in the extended attribute `user.headworks`.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, os::linux::fs::MetadataExt as _, path::Path};
 
 use rustix::fs::XattrFlags;
 use serde::{Deserialize, Serialize};
@@ -63,11 +63,11 @@ pub(super) fn head(path: &Path) -> io::Result<Head> {
     Ok(Head { size: metadata.len(), envelope, seal, modified: modified(&metadata) })
 }
 
-/// When a file was last written.
+/// When a file got its name: the rename is the last change of its inode. (When it was last written may be long before, where a sync
+/// took its time.)
 pub(super) fn modified(metadata: &std::fs::Metadata) -> Timestamp {
-    let since =
-        metadata.modified().ok().and_then(|at| at.duration_since(std::time::SystemTime::UNIX_EPOCH).ok());
-    Timestamp::from_unix_ms(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+    let ms = metadata.st_ctime().saturating_mul(1000).saturating_add(metadata.st_ctime_nsec() / 1_000_000);
+    Timestamp::from_unix_ms(u64::try_from(ms).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -108,6 +108,11 @@ impl Folders {
 pub(super) struct Synced(Option<oneshot::Receiver<Verdict>>);
 
 impl Synced {
+    /// There was nothing to sync.
+    pub(super) fn nothing() -> Self {
+        Self(None)
+    }
+
     /// Waits for it.
     pub(super) async fn wait(self) -> Verdict {
         match self.0 {

@@ -28,10 +28,10 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 
 use self::{
-    folders::Folders,
+    folders::{Folders, Synced},
     gather::{Batch, Patience, gather},
     lanes::Lanes,
     stage::{Stage, Staged},
@@ -55,6 +55,9 @@ const BATCHES_OF_ALL: usize = 16 << 20;
 
 /// Threads that wait for a disk: so many syncs at once share the file system's journal.
 const SYNCING: usize = 64;
+
+/// The longest wait for one piece of work: a disk that is only busy is done long before.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// With more streams than this, the others keep the cores busy while one waits for its write.
 const OVERLAP_BELOW: usize = 8;
@@ -127,15 +130,15 @@ impl DiskBlobs {
             // Alone, a stream reads on while it writes; among many, it waits first and so holds one batch instead of two.
             let (batch, mut staged) = if live.count() <= OVERLAP_BELOW {
                 let batch = gather(body, &self.budget, limit, Patience::Ready).await?;
-                (batch, writing.await.map_err(failed)?)
+                (batch, within(writing).await.map_err(failed)?)
             } else {
-                let staged = writing.await.map_err(failed)?;
+                let staged = within(writing).await.map_err(failed)?;
                 (gather(body, &self.budget, limit, Patience::Ready).await?, staged)
             };
             ended = batch.ended;
             writing = self.lanes.run(move || staged.write(&batch.chunks).map(|()| staged));
         }
-        let staged = writing.await.map_err(failed)?;
+        let staged = within(writing).await.map_err(failed)?;
         let seal = body.seal();
         self.publish(key, attribute::encode(envelope, &seal), move |_| Ok(staged)).await?;
         Ok(seal)
@@ -149,12 +152,27 @@ impl DiskBlobs {
         staged: impl FnOnce(&Stage) -> io::Result<Staged> + Send + 'static,
     ) -> Result<(), PutError> {
         let (inner, target) = (Arc::clone(&self.inner), key.clone());
-        let synced = self
-            .lanes
-            .run(move || inner.publish(&target, &attribute, staged))
-            .await
-            .map_err(|source| put_failed(key, source))?;
-        synced.wait().await.map_err(|source| PutError::Unavailable { key: key.clone(), source })
+        let published = within(self.lanes.run(move || inner.publish(&target, &attribute, staged)));
+        let Published { new, synced } = published.await.map_err(|source| put_failed(key, source))?;
+        synced.wait().await.map_err(|source| PutError::Unavailable { key: key.clone(), source })?;
+        if new { Ok(()) } else { Err(PutError::Exists) }
+    }
+
+    /// Does something to an object, and returns when its folder is as durable as was asked for.
+    async fn settle(
+        &self,
+        verb: &'static str,
+        key: &Key,
+        work: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (inner, place) = (Arc::clone(&self.inner), self.inner.path(key));
+        let synced = within(self.lanes.run(move || {
+            work(&place)?;
+            inner.synced_folder(&place)
+        }));
+        let synced = synced.await.map_err(|source| failed(verb, key.as_str(), source))?;
+        let unavailable = |source| Error::Unavailable { verb, subject: key.to_string(), source };
+        synced.wait().await.map_err(unavailable)
     }
 }
 
@@ -168,7 +186,7 @@ impl Inner {
         key: &Key,
         attribute: &[u8],
         staged: impl FnOnce(&Stage) -> io::Result<Staged>,
-    ) -> io::Result<folders::Synced> {
+    ) -> io::Result<Published> {
         let mut staged = staged(&self.stage)?;
         if !attribute.is_empty() {
             attribute::write(staged.file()?, attribute)?;
@@ -179,9 +197,26 @@ impl Inner {
         let place = self.path(key);
         let folder = place.parent().unwrap_or(&self.root);
         self.folders.make(&self.root, folder)?;
-        staged.rename(&place)?;
-        Ok(self.folders.sync(folder))
+        let new = match staged.rename(&place) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(error),
+        };
+        // Also where another was quicker: its own sync may still be on its way.
+        Ok(Published { new, synced: self.folders.sync(folder) })
     }
+
+    /// A folder that is not there needs no sync.
+    fn synced_folder(&self, place: &Path) -> io::Result<Synced> {
+        let folder = place.parent().unwrap_or(&self.root);
+        Ok(if folder.try_exists()? { self.folders.sync(folder) } else { Synced::nothing() })
+    }
+}
+
+/// A name that was given, by this put or by another one before.
+struct Published {
+    new: bool,
+    synced: Synced,
 }
 
 #[async_trait]
@@ -213,11 +248,14 @@ impl Blobs for DiskBlobs {
         self.publish(key, Vec::new(), write).await
     }
 
+    async fn confirm(&self, key: &Key) -> Result<(), Error> {
+        self.settle("confirm", key, |_| Ok(())).await
+    }
+
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
         let (inner, asked) = (Arc::clone(&self.inner), keys.to_vec());
-        let answer =
-            hop(move || Ok(asked.iter().map(|key| attribute::head(&inner.path(key))).collect::<Vec<_>>()))
-                .await;
+        let heads = move || Ok(asked.iter().map(|key| attribute::head(&inner.path(key))).collect::<Vec<_>>());
+        let answer = within(hop(heads)).await;
         let answers = answer
             .unwrap_or_else(|error| keys.iter().map(|_| Err(io::Error::other(error.to_string()))).collect());
         keys.iter()
@@ -232,20 +270,18 @@ impl Blobs for DiskBlobs {
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
-        let path = self.inner.path(key);
-        match hop(move || std::fs::remove_file(path)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("delete", key.as_str(), error))
-            }
+        let remove = |place: &Path| match std::fs::remove_file(place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
-        }
+        };
+        self.settle("delete", key, remove).await
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, Error> {
         let (inner, wanted, behind) = (Arc::clone(&self.inner), prefix.clone(), after.cloned());
-        hop(move || walk::list(&inner.root, wanted.as_str(), behind.as_ref().map_or("", Key::as_str), limit))
-            .await
-            .map_err(|source| failed("list", prefix.as_str(), source))
+        let walk =
+            move || walk::list(&inner.root, wanted.as_str(), behind.as_ref().map_or("", Key::as_str), limit);
+        within(hop(walk)).await.map_err(|source| failed("list", prefix.as_str(), source))
     }
 
     async fn sweep_unfinished(&self, idle: Duration) -> Result<u64, Error> {
@@ -255,7 +291,7 @@ impl Blobs for DiskBlobs {
 
     async fn health(&self) -> Result<Health, Error> {
         let inner = Arc::clone(&self.inner);
-        hop(move || probe::free_ratio(&inner.root).map(|free| Health { free_ratio: Some(free) }))
+        within(hop(move || probe::free_ratio(&inner.root).map(|free| Health { free_ratio: Some(free) })))
             .await
             .map_err(|source| failed("look at", "the disk", source))
     }
@@ -297,6 +333,11 @@ impl<T> Future for Hop<T> {
             .poll(context)
             .map(|result| result.unwrap_or_else(|error| Err(io::Error::other(error))))
     }
+}
+
+/// Waits for work no longer than [`PATIENCE`]; it may still be done later.
+async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 fn put_failed(key: &Key, source: io::Error) -> PutError {

@@ -5,7 +5,7 @@ use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, path::PathBuf, s
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::{failed, hop};
+use super::{failed, hop, within};
 use crate::storage::{Content, Key};
 
 /// The size of a piece.
@@ -13,7 +13,7 @@ const PIECE: u64 = 256 << 10;
 
 /// Opens the file; its pieces are read as they are asked for.
 pub(super) async fn open(path: PathBuf, range: Option<Range<u64>>, key: Key) -> io::Result<Content> {
-    let (file, size) = hop(move || {
+    let (file, size) = within(hop(move || {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         if metadata.is_file() {
@@ -21,7 +21,7 @@ pub(super) async fn open(path: PathBuf, range: Option<Range<u64>>, key: Key) -> 
         } else {
             Err(io::ErrorKind::NotFound.into())
         }
-    })
+    }))
     .await?;
     let whole = range.unwrap_or(0..size);
     let pieces = stream::try_unfold(whole.start..whole.end.min(size), move |left| {
@@ -31,7 +31,7 @@ pub(super) async fn open(path: PathBuf, range: Option<Range<u64>>, key: Key) -> 
                 return Ok(None);
             }
             let end = left.end.min(left.start + PIECE);
-            let piece = hop(move || piece(&file, left.start..end))
+            let piece = within(hop(move || piece(&file, left.start..end)))
                 .await
                 .map_err(|source| failed("read", key.as_str(), source))?;
             Ok(Some((piece, end..left.end)))

@@ -5,17 +5,39 @@ use std::{collections::BinaryHeap, fs, io, path::Path};
 use super::attribute::modified;
 use crate::storage::{Key, Listed};
 
-/// Up to `limit` objects below `prefix` whose keys sort behind `after`.
+/// Up to `limit` objects below `prefix` whose keys sort behind `after`; fewer only when there are no more.
 pub(super) fn list(root: &Path, prefix: &str, after: &str, limit: usize) -> io::Result<Vec<Listed>> {
-    let mut page = Page { after, limit, found: BinaryHeap::new() };
-    page.descend(&root.join(prefix), prefix)?;
-    let keys = page.found.into_sorted_vec();
-    let entry = |name: String| {
-        let metadata = fs::metadata(root.join(&name)).ok()?;
-        let key = Key::parse(&name).ok()?;
-        Some(Listed { key, size: metadata.len(), modified: modified(&metadata) })
-    };
-    Ok(keys.into_iter().filter_map(entry).collect())
+    list_with(root, prefix, after, limit, |name| fs::metadata(root.join(name)))
+}
+
+/// Entries that vanish before they are looked at are made up for: a short page is the end of a listing.
+fn list_with(
+    root: &Path,
+    prefix: &str,
+    after: &str,
+    limit: usize,
+    look_at: impl Fn(&str) -> io::Result<fs::Metadata>,
+) -> io::Result<Vec<Listed>> {
+    let (mut listed, mut after) = (Vec::new(), after.to_owned());
+    loop {
+        let wanted = limit - listed.len();
+        let mut page = Page { after: &after, limit: wanted, found: BinaryHeap::new() };
+        page.descend(&root.join(prefix), prefix)?;
+        let names = page.found.into_sorted_vec();
+        for name in &names {
+            match (look_at(name), Key::parse(name)) {
+                (Ok(metadata), Ok(key)) => {
+                    listed.push(Listed { key, size: metadata.len(), modified: modified(&metadata) });
+                }
+                (Err(error), _) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        match names.into_iter().next_back() {
+            Some(last) if listed.len() < limit => after = last,
+            _ => return Ok(listed),
+        }
+    }
 }
 
 /// The `limit` smallest keys behind `after` that were seen so far.
@@ -71,5 +93,37 @@ impl Page<'_> {
             self.found.pop();
             self.found.push(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Scope, Timestamp, UploadId},
+        storage::Prefix,
+    };
+
+    #[test]
+    fn what_vanishes_while_it_is_listed_is_made_up_for() {
+        let root = tempfile::tempdir().unwrap();
+        let mut keys: Vec<Key> = (0..10)
+            .map(|n| Key::object(&Scope::default(), UploadId::new(Timestamp::from_unix_ms(n), [0; 10])))
+            .collect();
+        keys.sort();
+        for key in &keys {
+            let path = root.path().join(key.as_str());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        let look_at = |name: &str| {
+            if keys[..4].iter().any(|gone| gone.as_str() == name) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            fs::metadata(root.path().join(name))
+        };
+        let page = list_with(root.path(), Prefix::objects().as_str(), "", 4, look_at).unwrap();
+        let listed: Vec<_> = page.into_iter().map(|listed| listed.key).collect();
+        assert_eq!(listed, keys[4..8]);
     }
 }
