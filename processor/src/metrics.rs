@@ -98,35 +98,35 @@ impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Self {
         let jobs = registry.counters(
             "headworks_jobs_total",
-            "Claims of jobs that ended, by the job's kind and how",
+            "Claims of jobs that ended, by the job's kind and how.",
             &["kind", "outcome"],
         );
         let deliveries = registry.counters(
             "headworks_deliveries_total",
-            "Tries to deliver an event to a receiver, by how they ended",
+            "Tries to deliver an event to a receiver, by how they ended.",
             &["outcome"],
         );
         Self {
             jobs: KINDS.map(|kind| JobOutcome::ALL.map(|(_, name)| series(&jobs, &[kind, name]))).into(),
-            job_seconds: registry.seconds("headworks_job_seconds", "Time from a job's claim to its answer"),
-            batch_rows: registry.sizes("headworks_batch_rows", "Rows written in one transaction"),
+            job_seconds: registry.seconds("headworks_job_seconds", "Time from a job's claim to its answer."),
+            batch_rows: registry.sizes("headworks_batch_rows", "Rows written in one transaction."),
             persist_seconds: registry
-                .seconds("headworks_persist_seconds", "Time of one transaction of a batch"),
+                .seconds("headworks_persist_seconds", "Time of one transaction of a batch."),
             deliveries: DeliveryOutcome::ALL.map(|(_, name)| series(&deliveries, &[name])),
-            dead_jobs: registry.gauge("headworks_dead_jobs", "Dead letters that wait for a person"),
+            dead_jobs: registry.gauge("headworks_dead_jobs", "Dead letters that wait for a person."),
             outbox_pending: registry
-                .gauge("headworks_outbox_pending", "Events and deliveries that have not come to an end"),
+                .gauge("headworks_outbox_pending", "Events and deliveries that have not come to an end."),
             outbox_oldest_age_seconds: registry.gauge(
                 "headworks_outbox_oldest_age_seconds",
-                "Age of the oldest of them; 0 when there is none",
+                "Age of the oldest event or delivery that has not come to an end; 0 when there is none.",
             ),
             sweep_adopted: registry.counter(
                 "headworks_sweep_adopted_total",
-                "Objects without a ledger row whose job was put on the queue (again) by the sweep",
+                "Objects without a ledger row whose job was put on the queue (again) by the sweep.",
             ),
             sweep_last_success: registry.gauge(
                 "headworks_sweep_last_success_timestamp_seconds",
-                "When a sweep last came to its end; 0 before the first",
+                "When a sweep last came to its end; 0 before the first.",
             ),
         }
     }
