@@ -132,7 +132,7 @@ pub enum PutError {
     /// No space, or no quota, is left.
     #[error("store is full")]
     Full,
-    /// The store cannot be reached, or failed.
+    /// The store cannot be reached, or failed. The object may still come to be.
     #[error("write object {key}")]
     Unavailable {
         /// Which object.

@@ -4,6 +4,7 @@ use std::{fs::File, io, os::linux::fs::MetadataExt as _, path::Path};
 
 use rustix::fs::XattrFlags;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::{
     model::{Envelope, Seal, Timestamp},
@@ -53,10 +54,13 @@ pub(super) fn head(path: &Path) -> io::Result<Head> {
     }
     let mut buffer = [0_u8; MAX_BYTES + 1];
     let (envelope, seal) = match rustix::fs::getxattr(path, NAME, &mut buffer) {
-        Ok(length) => {
-            let read: Read = serde_json::from_slice(&buffer[..length])?;
-            (Some(read.envelope), Some(read.seal))
-        }
+        Ok(length) => match serde_json::from_slice::<Read>(&buffer[..length]) {
+            Ok(read) => (Some(read.envelope), Some(read.seal)),
+            Err(error) => {
+                warn!(path = %path.display(), %error, "envelope not understood");
+                (None, None)
+            }
+        },
         Err(rustix::io::Errno::NODATA) => (None, None),
         Err(error) => return Err(error.into()),
     };

@@ -22,8 +22,11 @@ const REMEMBERED: usize = 4096;
 type Verdict = Result<(), Cause>;
 
 /// The folders of one store.
+#[derive(Clone, Debug)]
+pub(super) struct Folders(Arc<Inner>);
+
 #[derive(Debug)]
-pub(super) struct Folders {
+struct Inner {
     durable: bool,
     made: RwLock<HashSet<PathBuf>>,
     making: Mutex<()>,
@@ -32,15 +35,20 @@ pub(super) struct Folders {
 
 impl Folders {
     pub(super) fn new(durable: bool) -> Self {
-        Self { durable, made: RwLock::default(), making: Mutex::default(), waiting: Mutex::default() }
+        let inner =
+            Inner { durable, made: RwLock::default(), making: Mutex::default(), waiting: Mutex::default() };
+        Self(Arc::new(inner))
     }
 
     /// Makes `folder` and those above it, down from `root`. When it returns, they are durable, whoever made them.
     pub(super) fn make(&self, root: &Path, folder: &Path) -> io::Result<()> {
-        if self.made.read().unwrap_or_else(PoisonError::into_inner).contains(folder) {
+        if self.0.knows(folder) {
             return Ok(());
         }
-        let _one_at_a_time = lock(&self.making);
+        let _one_at_a_time = lock(&self.0.making);
+        if self.0.knows(folder) {
+            return Ok(());
+        }
         let below = folder.strip_prefix(root).map_err(io::Error::other)?;
         let mut at = root.to_owned();
         for name in below {
@@ -50,11 +58,11 @@ impl Folders {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
-            if self.durable {
+            if self.0.durable {
                 File::open(parent)?.sync_all()?;
             }
         }
-        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.0.made.write().unwrap_or_else(PoisonError::into_inner);
         if made.len() >= REMEMBERED {
             made.clear();
         }
@@ -62,44 +70,54 @@ impl Folders {
         Ok(())
     }
 
+    /// Looks at the disk again when a folder is next to be made.
+    pub(super) fn forget(&self, folder: &Path) {
+        self.0.made.write().unwrap_or_else(PoisonError::into_inner).remove(folder);
+    }
+
     /// Syncs a folder, or joins those who wait for its next sync. To be called on a blocking thread, after the rename.
     pub(super) fn sync(&self, folder: &Path) -> Synced {
-        if !self.durable {
+        if !self.0.durable {
             return Synced(None);
         }
         let (tell, told) = oneshot::channel();
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = lock(&self.0.waiting);
         if let Some(others) = waiting.get_mut(folder) {
             others.push(tell);
             return Synced(Some(told));
         }
         waiting.insert(folder.to_owned(), vec![tell]);
         drop(waiting);
-        self.lead(folder);
+        if self.0.turn(folder) {
+            // Those who came meanwhile are not this upload's to wait for.
+            let (folders, folder) = (self.clone(), folder.to_owned());
+            drop(tokio::task::spawn_blocking(move || while folders.0.turn(&folder) {}));
+        }
         Synced(Some(told))
     }
+}
 
-    /// Syncs until nobody waits any more.
-    fn lead(&self, folder: &Path) {
-        loop {
-            let turn = {
-                let mut waiting = lock(&self.waiting);
-                match waiting.get_mut(folder) {
-                    Some(turn) if !turn.is_empty() => std::mem::take(turn),
-                    _ => {
-                        waiting.remove(folder);
-                        return;
-                    }
-                }
-            };
-            let verdict: Verdict = File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(|error| Arc::new(error) as Cause);
-            for waiter in turn {
-                // Who has gone does not want to know.
-                drop(waiter.send(verdict.clone()));
-            }
+impl Inner {
+    /// Whether a folder was made before.
+    fn knows(&self, folder: &Path) -> bool {
+        self.made.read().unwrap_or_else(PoisonError::into_inner).contains(folder)
+    }
+
+    /// One sync for all who wait; says whether others have come meanwhile.
+    fn turn(&self, folder: &Path) -> bool {
+        let turn = lock(&self.waiting).get_mut(folder).map(std::mem::take).unwrap_or_default();
+        let verdict: Verdict =
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| Arc::new(error) as Cause);
+        for waiter in turn {
+            // Who has gone does not want to know.
+            drop(waiter.send(verdict.clone()));
         }
+        let mut waiting = lock(&self.waiting);
+        let more = waiting.get(folder).is_some_and(|turn| !turn.is_empty());
+        if !more {
+            waiting.remove(folder);
+        }
+        more
     }
 }
 
@@ -135,19 +153,24 @@ mod tests {
     #[tokio::test]
     async fn all_who_wait_are_told_and_nobody_is_left_behind() {
         let root = tempfile::tempdir().unwrap();
-        let folders = Arc::new(Folders::new(true));
+        let folders = Folders::new(true);
         let folder = root.path().join("a/b");
         folders.make(root.path(), &folder).unwrap();
         let waits: Vec<_> = (0..64)
             .map(|_| {
-                let (folders, folder) = (Arc::clone(&folders), folder.clone());
+                let (folders, folder) = (folders.clone(), folder.clone());
                 tokio::task::spawn_blocking(move || folders.sync(&folder))
             })
             .collect();
         for wait in waits {
             wait.await.unwrap().wait().await.unwrap();
         }
-        assert!(lock(&folders.waiting).is_empty());
+        let nobody = async {
+            while !lock(&folders.0.waiting).is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), nobody).await.expect("nobody waits");
     }
 
     #[tokio::test]

@@ -2,10 +2,10 @@
 
 use std::{future::poll_fn, task::Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
-    limits::{Budget, Leased},
+    limits::Leased,
     storage::{BodyError, Source},
 };
 
@@ -17,6 +17,9 @@ const NEXT_LEASE: usize = 32 << 10;
 
 /// The most frames in a batch: one `writev` takes up to 1,024.
 const MAX_FRAMES: usize = 64;
+
+/// Frames below this many bytes are copied: hyper reads 8 KiB at a time or more.
+const SMALL_FRAME: usize = 2 << 10;
 
 /// When a batch is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,39 +39,75 @@ pub(super) struct Batch {
     _lease: Leased,
 }
 
+impl Patience {
+    /// How much a batch leases before it is begun.
+    pub(super) fn first_lease(self, announced: Option<u64>, limit: usize) -> usize {
+        match announced.and_then(|length| usize::try_from(length).ok()) {
+            Some(length) if self == Self::Whole && length <= limit => length,
+            _ => limit.min(FIRST_LEASE),
+        }
+    }
+}
+
 /// Gathers the next batch, of about `limit` bytes; empty only at the body's end.
 pub(super) async fn gather(
     body: &mut dyn Source,
-    budget: &Budget,
+    mut lease: Leased,
     limit: usize,
     patience: Patience,
 ) -> Result<Batch, BodyError> {
-    let expected = body.announced().and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
-    let first =
-        if patience == Patience::Whole && expected <= limit { expected } else { limit.min(FIRST_LEASE) };
-    let mut lease = budget.lease(first).await;
-    let (mut chunks, mut bytes): (Vec<Bytes>, usize) = (Vec::new(), 0);
+    let mut chunks = Chunks::default();
     let ended = loop {
-        if bytes >= limit || (patience == Patience::Ready && chunks.len() >= MAX_FRAMES) {
+        // A whole body of just this size is to be seen to its end.
+        let full = chunks.bytes >= limit && (patience == Patience::Ready || chunks.bytes > limit);
+        if full || (patience == Patience::Ready && chunks.frames.len() >= MAX_FRAMES) {
             break false;
         }
-        if bytes >= lease.bytes() && !lease.grow(NEXT_LEASE) {
+        let all_came = body.announced() == Some(chunks.bytes as u64);
+        if chunks.bytes >= lease.bytes() && !all_came && !lease.grow(NEXT_LEASE) {
             // No more room: the batch ends here. Nobody waits for room while holding some.
             break false;
         }
-        let impatient = patience == Patience::Ready && !chunks.is_empty();
+        let impatient = patience == Patience::Ready && chunks.bytes > 0;
         match next(body, impatient).await {
-            Next::Chunk(chunk) => {
-                let chunk = chunk?;
-                bytes += chunk.len();
-                chunks.push(chunk);
-            }
+            Next::Chunk(chunk) => chunks.push(chunk?),
             Next::NotYet => break false,
             Next::End => break true,
         }
     };
-    lease.shrink(bytes);
-    Ok(Batch { chunks, ended, _lease: lease })
+    lease.shrink(chunks.bytes);
+    Ok(Batch { chunks: chunks.into_frames(), ended, _lease: lease })
+}
+
+/// Frames in their order, small ones copied together: each of them keeps the whole buffer alive that it was read into.
+#[derive(Default)]
+struct Chunks {
+    frames: Vec<Bytes>,
+    small: BytesMut,
+    bytes: usize,
+}
+
+impl Chunks {
+    fn push(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        if frame.len() < SMALL_FRAME {
+            self.small.extend_from_slice(&frame);
+        } else {
+            self.end_small();
+            self.frames.push(frame);
+        }
+    }
+
+    fn end_small(&mut self) {
+        if !self.small.is_empty() {
+            self.frames.push(self.small.split().freeze());
+        }
+    }
+
+    fn into_frames(mut self) -> Vec<Bytes> {
+        self.end_small();
+        self.frames
+    }
 }
 
 enum Next {

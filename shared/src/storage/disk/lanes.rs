@@ -1,5 +1,5 @@
-//! Few threads that write, each going on with what waits: under load a thread that is done takes the next piece of work along, and
-//! nobody is woken. A thread for each piece would cost more than writing a small file does.
+//! Work on blocking threads. Writing has few of them, each going on with what waits: under load a thread that is done takes the next
+//! piece of work along, and nobody is woken. A thread for each piece would cost more than writing a small file does.
 
 use std::{
     collections::VecDeque,
@@ -8,9 +8,13 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+
+/// The longest wait for the disk: syncing a large body on a slow one takes its time, longer takes only one that is gone.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -91,6 +95,29 @@ impl<T> Future for Running<T> {
             told.unwrap_or_else(|_| Err(io::Error::other("a thread that writes to the disk broke down")))
         })
     }
+}
+
+/// Starts work on a blocking thread of its own at once; the answer is its result.
+pub(super) fn hop<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Hop<T> {
+    Hop(tokio::task::spawn_blocking(work))
+}
+
+/// Work on a blocking thread. When nobody waits for it any more, it still runs to its end, and its result is dropped there.
+pub(super) struct Hop<T>(JoinHandle<io::Result<T>>);
+
+impl<T> Future for Hop<T> {
+    type Output = io::Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|result| result.unwrap_or_else(|error| Err(io::Error::other(error))))
+    }
+}
+
+/// Waits for work no longer than [`PATIENCE`]; it may still be done later.
+pub(super) async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 #[cfg(test)]

@@ -11,30 +11,28 @@ mod lanes;
 mod probe;
 mod read;
 mod stage;
+mod tree;
 mod walk;
 
 use std::{
     io,
     ops::Range,
-    path::{Path, PathBuf},
-    pin::Pin,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::{task::JoinHandle, time::timeout};
 
 use self::{
-    folders::{Folders, Synced},
     gather::{Batch, Patience, gather},
-    lanes::Lanes,
+    lanes::{Lanes, hop, within},
     stage::{Stage, Staged},
+    tree::{Published, Tree},
 };
 use super::{Blobs, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source};
 use crate::{
@@ -56,9 +54,6 @@ const BATCHES_OF_ALL: usize = 16 << 20;
 /// Threads that wait for a disk: so many syncs at once share the file system's journal.
 const SYNCING: usize = 64;
 
-/// The longest wait for one piece of work: a disk that is only busy is done long before.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// With more streams than this, the others keep the cores busy while one waits for its write.
 const OVERLAP_BELOW: usize = 8;
 
@@ -74,21 +69,12 @@ pub struct Options {
 /// A store on a local disk.
 #[derive(Debug)]
 pub struct DiskBlobs {
-    inner: Arc<Inner>,
+    tree: Arc<Tree>,
     /// Where bodies are written; everything else has threads of its own.
     lanes: Lanes,
     budget: Budget,
     small_body: usize,
     streams: Arc<AtomicUsize>,
-}
-
-/// What blocking threads work with.
-#[derive(Debug)]
-struct Inner {
-    root: PathBuf,
-    stage: Stage,
-    folders: Folders,
-    fsync: bool,
 }
 
 impl DiskBlobs {
@@ -102,11 +88,11 @@ impl DiskBlobs {
             Stage::open(root).map_err(|source| ProbeError::Write { folder: root.to_owned(), source })?;
         probe::try_out(root, &stage)?;
         let Options { fsync, small_body } = options;
-        let inner = Inner { root: root.to_owned(), stage, folders: Folders::new(fsync), fsync };
+        let tree = Arc::new(Tree::new(root, stage, fsync));
         // Without syncs writing is work for a core, and not waiting.
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let lanes = Lanes::new(if fsync { SYNCING } else { cores });
-        Ok(Self { inner: Arc::new(inner), lanes, budget, small_body, streams: Arc::default() })
+        Ok(Self { tree, lanes, budget, small_body, streams: Arc::default() })
     }
 
     async fn put_batches(
@@ -118,9 +104,9 @@ impl DiskBlobs {
     ) -> Result<Seal, PutError> {
         let live = Live::enter(&self.streams);
         let failed = |source| put_failed(key, source);
-        let inner = Arc::clone(&self.inner);
+        let tree = Arc::clone(&self.tree);
         let mut writing = self.lanes.run(move || {
-            let mut staged = inner.stage.create()?;
+            let mut staged = tree.stage.create()?;
             staged.write(&first.chunks)?;
             Ok(staged)
         });
@@ -129,11 +115,11 @@ impl DiskBlobs {
             let limit = (BATCHES_OF_ALL / live.count()).clamp(MIN_BATCH, MAX_BATCH);
             // Alone, a stream reads on while it writes; among many, it waits first and so holds one batch instead of two.
             let (batch, mut staged) = if live.count() <= OVERLAP_BELOW {
-                let batch = gather(body, &self.budget, limit, Patience::Ready).await?;
+                let batch = self.gather(key, body, limit, Patience::Ready).await?;
                 (batch, within(writing).await.map_err(failed)?)
             } else {
                 let staged = within(writing).await.map_err(failed)?;
-                (gather(body, &self.budget, limit, Patience::Ready).await?, staged)
+                (self.gather(key, body, limit, Patience::Ready).await?, staged)
             };
             ended = batch.ended;
             writing = self.lanes.run(move || staged.write(&batch.chunks).map(|()| staged));
@@ -144,6 +130,21 @@ impl DiskBlobs {
         Ok(seal)
     }
 
+    /// The next bytes of a body. Who gets no room for them in time is told that the store is not there for it.
+    async fn gather(
+        &self,
+        key: &Key,
+        body: &mut dyn Source,
+        limit: usize,
+        patience: Patience,
+    ) -> Result<Batch, PutError> {
+        let bytes = patience.first_lease(body.announced(), limit);
+        let lease = within(async { Ok(self.budget.lease(bytes).await) })
+            .await
+            .map_err(|source| put_failed(key, source))?;
+        Ok(gather(body, lease, limit, patience).await?)
+    }
+
     /// Makes a staged file visible, and returns when it is as durable as was asked for.
     async fn publish(
         &self,
@@ -151,11 +152,18 @@ impl DiskBlobs {
         attribute: Vec<u8>,
         staged: impl FnOnce(&Stage) -> io::Result<Staged> + Send + 'static,
     ) -> Result<(), PutError> {
-        let (inner, target) = (Arc::clone(&self.inner), key.clone());
-        let published = within(self.lanes.run(move || inner.publish(&target, &attribute, staged)));
-        let Published { new, synced } = published.await.map_err(|source| put_failed(key, source))?;
-        synced.wait().await.map_err(|source| PutError::Unavailable { key: key.clone(), source })?;
-        if new { Ok(()) } else { Err(PutError::Exists) }
+        let (tree, target) = (Arc::clone(&self.tree), key.clone());
+        let work = self.lanes.run(move || tree.publish(&target, &attribute, staged(&tree.stage)?));
+        let published = async {
+            let Published { new, synced } = work.await?;
+            synced.wait().await.map_err(io::Error::other)?;
+            Ok(new)
+        };
+        match within(published).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(PutError::Exists),
+            Err(source) => Err(put_failed(key, source)),
+        }
     }
 
     /// Does something to an object, and returns when its folder is as durable as was asked for.
@@ -165,58 +173,15 @@ impl DiskBlobs {
         key: &Key,
         work: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Error> {
-        let (inner, place) = (Arc::clone(&self.inner), self.inner.path(key));
-        let synced = within(self.lanes.run(move || {
+        let (tree, place) = (Arc::clone(&self.tree), self.tree.path(key));
+        let work = self.lanes.run(move || {
+            tree.here()?;
             work(&place)?;
-            inner.synced_folder(&place)
-        }));
-        let synced = synced.await.map_err(|source| failed(verb, key.as_str(), source))?;
-        let unavailable = |source| Error::Unavailable { verb, subject: key.to_string(), source };
-        synced.wait().await.map_err(unavailable)
+            tree.sync_folder_of(&place)
+        });
+        let settled = within(async { work.await?.wait().await.map_err(io::Error::other) });
+        settled.await.map_err(|source| unavailable(verb, key.as_str(), source))
     }
-}
-
-impl Inner {
-    fn path(&self, key: &Key) -> PathBuf {
-        self.root.join(key.as_str())
-    }
-
-    fn publish(
-        &self,
-        key: &Key,
-        attribute: &[u8],
-        staged: impl FnOnce(&Stage) -> io::Result<Staged>,
-    ) -> io::Result<Published> {
-        let mut staged = staged(&self.stage)?;
-        if !attribute.is_empty() {
-            attribute::write(staged.file()?, attribute)?;
-        }
-        if self.fsync {
-            rustix::fs::fdatasync(staged.file()?)?;
-        }
-        let place = self.path(key);
-        let folder = place.parent().unwrap_or(&self.root);
-        self.folders.make(&self.root, folder)?;
-        let new = match staged.rename(&place) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(error),
-        };
-        // Also where another was quicker: its own sync may still be on its way.
-        Ok(Published { new, synced: self.folders.sync(folder) })
-    }
-
-    /// A folder that is not there needs no sync.
-    fn synced_folder(&self, place: &Path) -> io::Result<Synced> {
-        let folder = place.parent().unwrap_or(&self.root);
-        Ok(if folder.try_exists()? { self.folders.sync(folder) } else { Synced::nothing() })
-    }
-}
-
-/// A name that was given, by this put or by another one before.
-struct Published {
-    new: bool,
-    synced: Synced,
 }
 
 #[async_trait]
@@ -225,7 +190,7 @@ impl Blobs for DiskBlobs {
         let fits = body.announced().is_none_or(|length| length <= self.small_body as u64);
         let (limit, patience) =
             if fits { (self.small_body.max(1), Patience::Whole) } else { (MAX_BATCH, Patience::Ready) };
-        let first = gather(body, &self.budget, limit, patience).await?;
+        let first = self.gather(key, body, limit, patience).await?;
         if !first.ended {
             return self.put_batches(key, envelope, body, first).await;
         }
@@ -253,8 +218,9 @@ impl Blobs for DiskBlobs {
     }
 
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
-        let (inner, asked) = (Arc::clone(&self.inner), keys.to_vec());
-        let heads = move || Ok(asked.iter().map(|key| attribute::head(&inner.path(key))).collect::<Vec<_>>());
+        let (tree, asked) = (Arc::clone(&self.tree), keys.to_vec());
+        let head = move |key: &Key| tree.judge(attribute::head(&tree.path(key)));
+        let heads = move || Ok(asked.iter().map(head).collect::<Vec<_>>());
         let answer = within(hop(heads)).await;
         let answers = answer
             .unwrap_or_else(|error| keys.iter().map(|_| Err(io::Error::other(error.to_string()))).collect());
@@ -265,8 +231,9 @@ impl Blobs for DiskBlobs {
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Content, Error> {
-        let path = self.inner.path(key);
-        read::open(path, range, key.clone()).await.map_err(|source| failed("read", key.as_str(), source))
+        read::open(Arc::clone(&self.tree), range, key.clone())
+            .await
+            .map_err(|source| failed("read", key.as_str(), source))
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
@@ -278,22 +245,27 @@ impl Blobs for DiskBlobs {
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, Error> {
-        let (inner, wanted, behind) = (Arc::clone(&self.inner), prefix.clone(), after.cloned());
-        let walk =
-            move || walk::list(&inner.root, wanted.as_str(), behind.as_ref().map_or("", Key::as_str), limit);
-        within(hop(walk)).await.map_err(|source| failed("list", prefix.as_str(), source))
+        let (tree, wanted, behind) = (Arc::clone(&self.tree), prefix.clone(), after.cloned());
+        let walk = move || {
+            tree.here()?;
+            walk::list(&tree.root, wanted.as_str(), behind.as_ref().map_or("", Key::as_str), limit)
+        };
+        within(hop(walk)).await.map_err(|source| unavailable("list", prefix.as_str(), source))
     }
 
     async fn sweep_unfinished(&self, idle: Duration) -> Result<u64, Error> {
-        let inner = Arc::clone(&self.inner);
-        hop(move || inner.stage.sweep(idle)).await.map_err(|source| failed("sweep", "staged files", source))
+        let tree = Arc::clone(&self.tree);
+        let sweep = within(hop(move || tree.stage.sweep(idle)));
+        sweep.await.map_err(|source| unavailable("sweep", "staged files", source))
     }
 
     async fn health(&self) -> Result<Health, Error> {
-        let inner = Arc::clone(&self.inner);
-        within(hop(move || probe::free_ratio(&inner.root).map(|free| Health { free_ratio: Some(free) })))
-            .await
-            .map_err(|source| failed("look at", "the disk", source))
+        let tree = Arc::clone(&self.tree);
+        let look = within(hop(move || {
+            tree.here()?;
+            probe::free_ratio(&tree.root).map(|free| Health { free_ratio: Some(free) })
+        }));
+        look.await.map_err(|source| unavailable("look at", "the disk", source))
     }
 }
 
@@ -317,29 +289,6 @@ impl Drop for Live<'_> {
     }
 }
 
-/// Starts work on a blocking thread at once; the answer is its result.
-fn hop<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Hop<T> {
-    Hop(tokio::task::spawn_blocking(work))
-}
-
-/// Work on a blocking thread. When nobody waits for it any more, it still runs to its end, and its result is dropped there.
-struct Hop<T>(JoinHandle<io::Result<T>>);
-
-impl<T> Future for Hop<T> {
-    type Output = io::Result<T>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map(|result| result.unwrap_or_else(|error| Err(io::Error::other(error))))
-    }
-}
-
-/// Waits for work no longer than [`PATIENCE`]; it may still be done later.
-async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
 fn put_failed(key: &Key, source: io::Error) -> PutError {
     match source.kind() {
         io::ErrorKind::AlreadyExists => PutError::Exists,
@@ -351,8 +300,12 @@ fn put_failed(key: &Key, source: io::Error) -> PutError {
 fn failed(verb: &'static str, subject: &str, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::NotFound => Error::NotFound,
-        _ => Error::Unavailable { verb, subject: subject.to_owned(), source: Arc::new(source) },
+        _ => unavailable(verb, subject, source),
     }
+}
+
+fn unavailable(verb: &'static str, subject: &str, source: io::Error) -> Error {
+    Error::Unavailable { verb, subject: subject.to_owned(), source: Arc::new(source) }
 }
 
 #[cfg(test)]

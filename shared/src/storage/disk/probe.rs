@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     attribute::{self, MAX_BYTES},
-    stage::Stage,
+    stage::{STAGE, Stage},
 };
 
 /// The folder cannot hold a store.
@@ -52,14 +52,14 @@ pub(super) fn prepare(root: &Path) -> Result<(), ProbeError> {
 pub(super) fn try_out(root: &Path, stage: &Stage) -> Result<(), ProbeError> {
     let folder = || root.to_owned();
     let write = |source| ProbeError::Write { folder: folder(), source };
-    let place = root.join(".probe");
-    remove(&place).map_err(write)?;
+    // A name of its own: others may be opening the store at the same time.
+    let place = root.join(STAGE).join(format!("00/probe-{:032x}", fastrand::u128(..)));
     let mut first = stage.create().map_err(write)?;
     attribute::write(first.file().map_err(write)?, &[b'x'; MAX_BYTES])
         .map_err(|source| ProbeError::NoAttributes { folder: folder(), source })?;
     first.rename(&place).map_err(|source| ProbeError::NoCreateOnly { folder: folder(), source })?;
     let second = stage.create().map_err(write)?.rename(&place);
-    remove(&place).map_err(write)?;
+    fs::remove_file(&place).map_err(write)?;
     match second {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(source) => Err(ProbeError::NoCreateOnly { folder: folder(), source }),
@@ -74,12 +74,8 @@ pub(super) fn try_out(root: &Path, stage: &Stage) -> Result<(), ProbeError> {
 #[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 52 bits")]
 pub(super) fn free_ratio(root: &Path) -> io::Result<f64> {
     let disk = rustix::fs::statvfs(root)?;
-    Ok(if disk.f_blocks == 0 { 1.0 } else { disk.f_bavail as f64 / disk.f_blocks as f64 })
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    if disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Err(ErrorKind::ReadOnlyFilesystem.into());
     }
+    Ok(if disk.f_blocks == 0 { 1.0 } else { disk.f_bavail as f64 / disk.f_blocks as f64 })
 }

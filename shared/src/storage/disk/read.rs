@@ -1,20 +1,25 @@
 //! Reads an object piece by piece, each piece on a blocking thread: a slow reader holds one piece and nothing else.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, path::PathBuf, sync::Arc};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::{failed, hop, within};
+use super::{
+    failed,
+    lanes::{hop, within},
+    tree::Tree,
+};
 use crate::storage::{Content, Key};
 
 /// The size of a piece.
 const PIECE: u64 = 256 << 10;
 
 /// Opens the file; its pieces are read as they are asked for.
-pub(super) async fn open(path: PathBuf, range: Option<Range<u64>>, key: Key) -> io::Result<Content> {
+pub(super) async fn open(tree: Arc<Tree>, range: Option<Range<u64>>, key: Key) -> io::Result<Content> {
+    let path = tree.path(&key);
     let (file, size) = within(hop(move || {
-        let file = File::open(path)?;
+        let file = tree.judge(File::open(path))?;
         let metadata = file.metadata()?;
         if metadata.is_file() {
             Ok((Arc::new(file), metadata.len()))

@@ -40,11 +40,20 @@ impl Stage {
         Ok(Staged { path: Some(path), file: Some(file), written: 0, handed_over: 0 })
     }
 
+    /// Whether the folder is there.
+    pub(super) fn is_there(&self) -> bool {
+        self.root.is_dir()
+    }
+
     /// Removes staged files that nobody has written to for `idle`.
     pub(super) fn sweep(&self, idle: Duration) -> io::Result<u64> {
         let mut removed = 0;
         for shard in fs::read_dir(&self.root)? {
-            for entry in fs::read_dir(shard?.path())? {
+            let shard = shard?;
+            if !shard.file_type()?.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(shard.path())? {
                 let entry = entry?;
                 let Ok(metadata) = entry.metadata() else { continue };
                 let untouched = metadata.modified()?.elapsed().unwrap_or_default();
@@ -75,6 +84,8 @@ impl Staged {
     pub(super) fn write(&mut self, chunks: &[Bytes]) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
         let mut rest = slices.as_mut_slice();
+        // Passes over what is empty.
+        IoSlice::advance_slices(&mut rest, 0);
         let mut file = self.file()?;
         let mut written = 0;
         while !rest.is_empty() {
