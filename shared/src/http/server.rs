@@ -9,7 +9,6 @@ use std::{
     fmt::Write as _,
     io,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -194,7 +193,7 @@ async fn connection<H: Handler>(
         // Who stops has said so before what is answered now.
         biased;
         () = stop.cancelled() => {
-            Pin::new(&mut served).graceful_shutdown();
+            std::pin::Pin::new(&mut served).graceful_shutdown();
             (&mut served).await
         }
         ended = &mut served => ended,

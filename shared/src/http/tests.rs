@@ -40,7 +40,7 @@ const A_WHILE: Duration = Duration::from_millis(150);
 const SOON: Duration = Duration::from_millis(200);
 
 /// More than the kernel keeps for a client that reads nothing.
-const LARGE: usize = 32 << 20;
+const LARGE: usize = 16 << 20;
 
 /// Answers as the path says, and keeps what it has seen.
 #[derive(Debug)]
@@ -143,6 +143,7 @@ impl Server {
     async fn connect_small(&self) -> Client {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 << 10).unwrap();
+        socket.set_send_buffer_size(64 << 10).unwrap();
         Client { stream: socket.connect(self.address).await.unwrap(), seen: Vec::new() }
     }
 
@@ -180,10 +181,10 @@ struct Answer {
 }
 
 impl Client {
-    /// Sends all of it. A server that has heard enough may hang up: that is for the answer to tell.
+    /// Sends all of it, to a server that does not hang up meanwhile.
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sent = timeout(DEADLINE, self.stream.write_all(bytes.as_ref())).await;
-        drop(sent.expect("everything is taken in time"));
+        sent.expect("everything is taken in time").expect("the server takes everything");
     }
 
     async fn get(&mut self, path: &str) -> Answer {
@@ -213,12 +214,13 @@ impl Client {
     }
 
     fn take_answer(&mut self) -> Option<Answer> {
-        let text = self.seen();
-        let (head, rest) = text.split_once("\r\n\r\n")?;
+        let end = self.seen.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let head = text(&self.seen[..end]);
         let length: usize = head.split_once("content-length: ")?.1.lines().next()?.parse().unwrap();
-        let body = rest.get(..length)?.to_owned();
-        self.seen.drain(..head.len() + 4 + length);
-        Some(Answer { head: head.to_owned(), body })
+        let body = text(self.seen.get(end + 4..end + 4 + length)?);
+        self.seen.drain(..end + 4 + length);
+        Some(Answer { head, body })
     }
 
     /// Waits for the end; what came before it, and whether it was a reset.
