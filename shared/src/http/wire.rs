@@ -136,7 +136,7 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// The stream stays open, for the last word.
+    /// hyper has written everything when it asks for this. The stream stays open, for the last word.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_flush(context)
     }
