@@ -13,7 +13,7 @@ use headworks_shared::{
     clock::Clock,
     config::{Settings, settings::Shutdown},
     data_dir::DataDir,
-    http::{self, Connection, Context, Handler, Reply, Rules},
+    http::{self, Context, Handler, Reply, Rules},
     limits::{Budget, Gate},
     ops::Ops,
     report::Report,
@@ -169,13 +169,13 @@ impl Public {
 }
 
 impl Handler for Public {
-    async fn handle(&self, request: Request<Incoming>, wire: Connection) -> Reply {
+    async fn handle(&self, request: Request<Incoming>) -> Reply {
         let begun = Instant::now();
         let context = Context::of(request.headers(), &self.clock);
         let (head, body) = request.into_parts();
         let (route, result) = match self.catalog.handle(&head, &context.request_id).await {
             Some(answered) => answered,
-            None => self.ingest.handle(Request::from_parts(head, body), &context, wire).await,
+            None => self.ingest.handle(Request::from_parts(head, body), &context).await,
         };
         let reply = context.answer(result);
         self.metrics.answered(route, reply.status(), begun.elapsed());

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use headworks_shared::{
     config::Settings,
-    http::{Connection, Context, Problem, Reply},
+    http::{Context, Problem, Reply},
     limits::{Budget, Gate, Reason, Shutter},
     shutdown::Tasks,
     stack::Stack,
@@ -67,16 +67,13 @@ impl Ingest {
         &self,
         request: Request<Incoming>,
         context: &Context,
-        wire: Connection,
     ) -> (&'static str, Result<Reply, Problem>) {
         let (head, body) = request.into_parts();
         match Route::of(&head.method, head.uri.path()) {
             Ok(Route::PutFile(path)) => {
-                ("put_file", upload::simple::put(&self.0, context, path, &head, body, wire).await)
+                ("put_file", upload::simple::put(&self.0, context, path, &head, body).await)
             }
-            Ok(Route::PostFiles) => {
-                ("post_files", upload::form::post(&self.0, context, &head, body, wire).await)
-            }
+            Ok(Route::PostFiles) => ("post_files", upload::form::post(&self.0, context, &head, body).await),
             Err(problem) => ("none", Err(problem.close())),
         }
     }

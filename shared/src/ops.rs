@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::{
-    http::{Body, Code, Connection, Context, Handler, Problem, Reply, json},
+    http::{Body, Code, Context, Handler, Problem, Reply, json},
     limits::{Gate, Reason, Shutter, read_memory},
     report::Report,
     stack::Stack,
@@ -175,7 +175,7 @@ impl Ops {
 }
 
 impl Handler for Ops {
-    async fn handle(&self, request: Request<Incoming>, _: Connection) -> Reply {
+    async fn handle(&self, request: Request<Incoming>) -> Reply {
         let context = Context::of(request.headers(), &self.stack.clock);
         context.answer(self.answer(request).await)
     }

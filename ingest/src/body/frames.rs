@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use headworks_shared::{http::Connection, storage::BodyError};
+use headworks_shared::storage::BodyError;
 use http::HeaderMap;
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -28,16 +28,7 @@ pub(crate) trait Frames: Send + Unpin {
 }
 
 /// The body of a request.
-pub(crate) struct IncomingFrames {
-    body: Incoming,
-    wire: Connection,
-}
-
-impl IncomingFrames {
-    pub(crate) fn new(body: Incoming, wire: Connection) -> Self {
-        Self { body, wire }
-    }
-}
+pub(crate) struct IncomingFrames(pub(crate) Incoming);
 
 impl Frames for IncomingFrames {
     fn poll_frame(
@@ -45,11 +36,8 @@ impl Frames for IncomingFrames {
         context: &mut Context<'_>,
         received: u64,
     ) -> Poll<Result<Option<Frame>, BodyError>> {
-        Pin::new(&mut self.body).poll_frame(context).map(|frame| match frame {
-            None => {
-                self.wire.body_ended();
-                Ok(None)
-            }
+        Pin::new(&mut self.0).poll_frame(context).map(|frame| match frame {
+            None => Ok(None),
             Some(Ok(frame)) => Ok(match frame.into_data() {
                 Ok(data) => Some(Frame::Data(data)),
                 Err(other) => Some(Frame::Trailers(other.into_trailers().unwrap_or_default())),

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::Stream;
 use headworks_shared::{
-    http::{Code, Connection, Context, Problem, Reply, json},
+    http::{Code, Context, Problem, Reply, json},
     model::ObjectPath,
     report::Report,
     storage::BodyError,
@@ -44,7 +44,6 @@ pub(crate) async fn post(
     context: &Context,
     head: &Parts,
     body: Incoming,
-    wire: Connection,
 ) -> Result<Reply, Problem> {
     let wants = Wants::of(head)?;
     let boundary = boundary(&wants)?;
@@ -60,7 +59,7 @@ pub(crate) async fn post(
     let upload = async move {
         let _until_answered = permit;
         let _buffered = app.budget.lease(PARSER_BYTES).await;
-        let sips = Sips { frames: IncomingFrames::new(body, wire), received: 0, since_pause: 0 };
+        let sips = Sips { frames: IncomingFrames(body), received: 0, since_pause: 0 };
         Form { app: &app, context: &context, wants, results: Vec::new() }
             .take(Multipart::new(sips, boundary), first)
             .await

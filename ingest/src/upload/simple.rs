@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use headworks_shared::{
-    http::{Code, Connection, Context, Problem, Reply},
+    http::{Code, Context, Problem, Reply},
     model::{ObjectPath, Receipt, Seal, Status},
     report::Report,
     storage::{Head, Key, PutError, Source},
@@ -36,9 +36,8 @@ pub(crate) async fn put(
     path: ObjectPath,
     head: &Parts,
     body: Incoming,
-    wire: Connection,
 ) -> Result<Reply, Problem> {
-    let result = admitted(app, context, path, head, body, wire).await;
+    let result = admitted(app, context, path, head, body).await;
     let (outcome, answer) = match result {
         Ok((outcome, reply)) => (outcome, Ok(reply)),
         Err((outcome, problem)) => (outcome, Err(problem)),
@@ -56,7 +55,6 @@ async fn admitted(
     path: ObjectPath,
     head: &Parts,
     body: Incoming,
-    wire: Connection,
 ) -> Ended {
     let rejected = |problem| (Outcome::Rejected, problem);
     let wants = Wants::of(head).map_err(rejected)?;
@@ -71,7 +69,7 @@ async fn admitted(
     let tasks = app.tasks.clone();
     let upload = async move {
         let _until_answered = permit;
-        let frames = IncomingFrames::new(body, wire);
+        let frames = IncomingFrames(body);
         one(&app, &context, path, &wants, frames, credit).await
     };
     // A client that goes away ends its body, and so the upload; but what follows the last byte runs to its end.

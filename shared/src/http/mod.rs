@@ -1,5 +1,6 @@
 //! HTTP as all listeners speak it: the accept loop with its limits, the screening of request heads, replies and problems.
 
+mod answers;
 mod code;
 mod context;
 mod metrics;
@@ -8,6 +9,8 @@ mod reply;
 mod scope;
 mod screen;
 mod server;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use code::Code;
@@ -16,4 +19,4 @@ pub use metrics::Metrics;
 pub use problem::Problem;
 pub use reply::{Body, Reply, json};
 pub use scope::scope;
-pub use server::{Connection, Handler, Rules, listen, serve};
+pub use server::{Handler, Rules, listen, serve};

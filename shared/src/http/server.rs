@@ -1,11 +1,12 @@
 //! The accept loop and its connections: bounded in number, in time and in what each may hold.
 //!
 //! Who is over a limit waits in the kernel's backlog. A connection ends with a lingering close: an answer that was sent before the
-//! body was read would be lost otherwise, because the kernel resets a connection that is closed with unread bytes.
+//! body was read would be lost otherwise, because the kernel resets a connection that is closed with unread bytes. Only who took
+//! nothing of an answer is reset, so that the kernel keeps nothing for it.
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
+    fmt::Write as _,
     io,
     net::SocketAddr,
     sync::{
@@ -27,9 +28,10 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Code, Problem, Reply,
-    context::new_id,
-    wire::{Watch, Wire},
+    Problem, Reply,
+    answers::Answers,
+    context::{REQUEST_ID, new_id},
+    wire::{End, Wire},
 };
 use crate::{
     config::settings::Limits,
@@ -57,22 +59,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// The answer to a request. Dropped when the client goes away.
-    fn handle(&self, request: Request<Incoming>, wire: Connection) -> impl Future<Output = Reply> + Send;
-}
-
-/// The connection a request came on.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    /// The client's address.
-    pub peer: SocketAddr,
-    watch: Watch,
-}
-
-impl Connection {
-    /// To be called when a chunked body was read to its end, so that the next head is known for one.
-    pub fn body_ended(&self) {
-        self.watch.body_ended();
-    }
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
 }
 
 /// Opens a listener with buffers of a known size, which its connections inherit.
@@ -188,44 +175,48 @@ async fn connection<H: Handler>(
         debug!(%error, "connection lost before its first byte");
         return;
     }
-    let watch = Watch::new();
-    let wire = Connection { peer, watch: watch.clone() };
+    let answers = Answers::default();
+    let wire = Wire::new(stream, answers.clone(), rules.stall_timeout);
     let service = service_fn(move |request| {
-        let (handler, wire) = (Arc::clone(&handler), wire.clone());
-        Box::pin(async move { Ok::<_, Infallible>(handler.handle(request, wire).await) })
+        let (handler, owed) = (Arc::clone(&handler), answers.owe());
+        Box::pin(async move {
+            Ok::<_, Infallible>(handler.handle(request).await.map(|body| owed.until_written(body)))
+        })
     });
     let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(rules.header_timeout)
         .max_buf_size(held.read_buffer())
         .max_headers(128)
-        .serve_connection(TokioIo::new(Wire::new(stream, watch.clone(), rules.stall_timeout)), service);
+        .serve_connection(TokioIo::new(wire), service);
     let ended = tokio::select! {
-        ended = poll_fn(|context| served.poll_without_shutdown(context)) => ended,
+        // Who stops has said so before what is answered now.
+        biased;
         () = stop.cancelled() => {
             std::pin::Pin::new(&mut served).graceful_shutdown();
-            poll_fn(|context| served.poll_without_shutdown(context)).await
+            (&mut served).await
         }
+        ended = &mut served => ended,
     };
     if let Err(error) = &ended {
         debug!(%peer, %error, "connection ended early");
     }
-    let slow = ended.is_err_and(|error| error.is_timeout()) && watch.within_head();
-    let last_word = watch.refused().or(slow.then_some(Code::TooSlow));
-    let Wire { stream, .. } = served.into_parts().io.into_inner();
-    if timeout(LINGER, farewell(stream, last_word, rules.linger)).await.is_err() {
+    let slow = ended.is_err_and(|error| error.is_timeout());
+    let (stream, end) = served.into_parts().io.into_inner().into_end(slow);
+    if timeout(LINGER, farewell(stream, end, rules.linger)).await.is_err() {
         debug!(%peer, "connection closed on a client that would not");
     }
 }
 
 /// Says the last word where hyper could not, and closes so that the client can read it.
-async fn farewell(mut stream: TcpStream, last_word: Option<Code>, linger: u64) {
-    if let Some(code) = last_word
-        && stream.write_all(&raw(&Problem::new(code).close(), &new_id())).await.is_err()
-    {
-        return;
-    }
-    if stream.shutdown().await.is_err() {
+async fn farewell(mut stream: TcpStream, end: End, linger: u64) {
+    let open = match end {
+        End::Said => true,
+        End::Owing(code) => stream.write_all(&last_word(&Problem::new(code).close())).await.is_ok(),
+        // Whether or not the kernel can be told to forget it: it is closed.
+        End::Stalled => stream.set_zero_linger().is_err(),
+    };
+    if !open || stream.shutdown().await.is_err() {
         return;
     }
     let mut rest = stream.take(linger);
@@ -233,12 +224,16 @@ async fn farewell(mut stream: TcpStream, last_word: Option<Code>, linger: u64) {
     while rest.read(&mut thrown_away).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
-/// A problem as the bytes of an HTTP/1.1 answer.
-fn raw(problem: &Problem, request_id: &str) -> Vec<u8> {
-    let (status, body) = (problem.code().status(), problem.to_json(request_id).to_string());
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+/// A problem as the bytes of an HTTP/1.1 answer, as hyper would write them.
+fn last_word(problem: &Problem) -> Vec<u8> {
+    let id = new_id();
+    let (head, body) = problem.to_reply(&id).into_parts();
+    let body = body.into_bytes().unwrap_or_default();
+    let mut text = format!("HTTP/1.1 {}\r\n{REQUEST_ID}: {id}\r\n", head.status);
+    for (name, value) in &head.headers {
+        // What was made here is text; and writing to a `String` cannot fail.
+        let _ = write!(text, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+    }
+    let _ = write!(text, "content-length: {}\r\n\r\n", body.len());
+    [text.as_bytes(), &body].concat()
 }

@@ -3,7 +3,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,64 +13,63 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Code, screen::Screen};
+use super::{
+    Code,
+    answers::Answers,
+    screen::{Broken, Screen},
+};
 
 /// A connection's stream.
 #[derive(Debug)]
 pub(super) struct Wire {
-    pub(super) stream: TcpStream,
-    watch: Watch,
+    stream: TcpStream,
+    screen: Screen,
+    answers: Answers,
+    refused: Option<Code>,
     stall_timeout: Duration,
     /// Runs while the client takes nothing of an answer.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// What was seen on a connection; shared with those who answer on it.
-#[derive(Clone, Debug)]
-pub(super) struct Watch(Arc<Mutex<Seen>>);
-
-#[derive(Debug)]
-struct Seen {
-    screen: Screen,
-    refused: Option<Code>,
-}
-
-impl Watch {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Seen { screen: Screen::new(), refused: None })))
-    }
-
-    /// The chunked body of the current request was read to its end.
-    pub(super) fn body_ended(&self) {
-        self.seen().screen.body_ended();
-    }
-
-    /// Why the last request's head was refused, if it was.
-    pub(super) fn refused(&self) -> Option<Code> {
-        self.seen().refused
-    }
-
-    /// Whether a head has begun and not ended.
-    pub(super) fn within_head(&self) -> bool {
-        self.seen().screen.within_head()
-    }
-
-    fn take(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut seen = self.seen();
-        seen.screen.take(bytes).map_err(|code| {
-            seen.refused = Some(code);
-            io::Error::new(io::ErrorKind::InvalidData, code.as_str())
-        })
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// How a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// All was said.
+    Said,
+    /// hyper reads no further, and a last word is owed.
+    Owing(Code),
+    /// The client took nothing of an answer for too long.
+    Stalled,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, watch: Watch, stall_timeout: Duration) -> Self {
-        Self { stream, watch, stall_timeout, stalled: None }
+    pub(super) fn new(stream: TcpStream, answers: Answers, stall_timeout: Duration) -> Self {
+        Self { stream, screen: Screen::new(), answers, refused: None, stall_timeout, stalled: None }
+    }
+
+    /// The stream, once hyper is done with it, and what is to be done with it; `slow` says that hyper waited in vain for a head.
+    pub(super) fn into_end(self, slow: bool) -> (TcpStream, End) {
+        let too_slow = (slow && self.screen.within_head()).then_some(Code::TooSlow);
+        let end = match self.refused.or(too_slow) {
+            _ if self.stalled.is_some() => End::Stalled,
+            Some(code) => End::Owing(code),
+            None => End::Said,
+        };
+        (self.stream, end)
+    }
+
+    /// Reads no further. hyper gives up answers that it has not written yet when a read fails, so a head is refused when no answer
+    /// is owed any more: hyper asks again when it has written the last one, because it waits for the next head then.
+    fn refuse<T>(&mut self, broken: Broken) -> Poll<io::Result<T>> {
+        let text = match broken {
+            Broken::Head(_) if self.answers.are_owed() => return Poll::Pending,
+            Broken::Head(code) => {
+                self.refused = Some(code);
+                code.as_str()
+            }
+            Broken::Body => "a chunk of the body cannot be read",
+        };
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)))
     }
 
     /// Gives up on a client that takes nothing for too long.
@@ -97,9 +95,17 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(broken) = self.screen.broken() {
+            return self.refuse(broken);
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        Poll::Ready(self.watch.take(buffer.filled().get(before..).unwrap_or_default()))
+        let through = self.screen.take(buffer.filled().get(before..).unwrap_or_default());
+        buffer.set_filled(before + through);
+        match self.screen.broken() {
+            Some(broken) if through == 0 => self.refuse(broken),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -130,7 +136,8 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    /// hyper has written everything when it asks for this. The stream stays open, for the last word.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(context)
     }
 }

@@ -5,16 +5,21 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod event;
+mod records;
 pub mod sqlite;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::model::{
-    Envelope, Event, EventId, EventType, Job, Object, ObjectPath, Scope, Seal, State, Timestamp,
-    TraceContext, UploadId,
+pub use event::{Version, deletion, event};
+pub use records::{
+    Attempt, Backlog, DeadLetter, Deleted, Delivery, Found, LedgerRow, LogEntry, Next, Receiver, Record,
+    Usage, Verdict,
 };
+
+use crate::model::{Envelope, EventId, EventType, Object, ObjectPath, Scope, State, Timestamp, UploadId};
 
 /// Everything that a process may want of the metadata.
 pub trait Store: Ledger + Catalog + Outbox + DeadLetters + Audit {}
@@ -83,47 +88,6 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     async fn set_swept(&self, at: Timestamp) -> Result<(), Error>;
 }
 
-/// One upload's end, to be written.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Record {
-    /// Which upload.
-    pub id: UploadId,
-    /// What the client said.
-    pub envelope: Envelope,
-    /// What the bytes were.
-    pub seal: Seal,
-    /// `None`: it is stored. Otherwise it failed, with this code (one of `docs/error-codes.md`).
-    pub failure: Option<&'static str>,
-}
-
-/// What a record led to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// The object is there, with this version of its path.
-    Stored {
-        /// Counts the objects of a path from 1.
-        version: u64,
-    },
-    /// It was recorded as failed, as the record said, or because its path was taken though it had to be free (`exists`).
-    Failed {
-        /// A code of `docs/error-codes.md`.
-        reason: &'static str,
-    },
-    /// The ledger knew it already; nothing changed.
-    Known(State),
-}
-
-/// What a deletion led to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Deleted {
-    /// It is deleted now.
-    Now,
-    /// It was deleted (or had failed) before.
-    Before,
-    /// There is no such upload in this scope.
-    Unknown,
-}
-
 /// The read side.
 #[async_trait]
 pub trait Catalog: Send + Sync + fmt::Debug {
@@ -163,29 +127,6 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the database cannot be reached.
     async fn usage(&self, scope: &Scope) -> Result<Usage, Error>;
-}
-
-/// An upload that has come to an end.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Found {
-    /// It is an object.
-    Stored(Object),
-    /// It failed.
-    Failed {
-        /// A code of `docs/error-codes.md`.
-        reason: String,
-    },
-    /// It was deleted.
-    Deleted,
-}
-
-/// What a scope uses.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Usage {
-    /// All versions that are not deleted.
-    pub objects: u64,
-    /// Their bytes.
-    pub bytes: u64,
 }
 
 /// Events on their way to their receivers.
@@ -242,78 +183,6 @@ pub trait Outbox: Send + Sync + fmt::Debug {
     async fn log(&self, limit: usize) -> Result<Vec<LogEntry>, Error>;
 }
 
-/// Who wants to know what.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Receiver {
-    /// Its URL, which also names it.
-    pub url: String,
-    /// The events it wants; all of them when empty.
-    pub events: Vec<EventType>,
-}
-
-/// One event for one receiver.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Delivery {
-    /// The event's id, the same at every try.
-    pub event: EventId,
-    /// To whom.
-    pub receiver: String,
-    /// The body: a CloudEvent in JSON.
-    pub payload: String,
-    /// When the event happened.
-    pub time: Timestamp,
-    /// How many tries there were before.
-    pub tries: u32,
-}
-
-/// A try to deliver, and what is to come of it.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Attempt {
-    /// Of which event.
-    pub event: EventId,
-    /// To whom.
-    pub receiver: String,
-    /// When.
-    pub at: Timestamp,
-    /// The status that was answered, if any.
-    pub status: Option<u16>,
-    /// What went wrong, in a few words.
-    pub error: Option<String>,
-    /// How long it took.
-    pub took: Duration,
-    /// What is next.
-    pub next: Next,
-}
-
-/// What is next for a delivery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
-    /// Nothing: it was delivered.
-    Delivered,
-    /// Another try, not before.
-    Retry(Timestamp),
-    /// Nothing: it was given up.
-    GivenUp,
-}
-
-/// What waits in the outbox.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Backlog {
-    /// Events without deliveries yet, and deliveries not ended.
-    pub pending: u64,
-    /// When the oldest of them happened.
-    pub oldest: Option<Timestamp>,
-}
-
-/// A line of the delivery log.
-#[derive(Clone, PartialEq, Debug)]
-pub struct LogEntry {
-    /// The try.
-    pub attempt: Attempt,
-    /// Which try it was, from 1.
-    pub number: u32,
-}
-
 /// Jobs that came to a bad end and wait for a person.
 #[async_trait]
 pub trait DeadLetters: Send + Sync + fmt::Debug {
@@ -348,17 +217,6 @@ pub trait DeadLetters: Send + Sync + fmt::Debug {
     async fn dead_count(&self) -> Result<u64, Error>;
 }
 
-/// A job that came to a bad end.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DeadLetter {
-    /// The job.
-    pub job: Job,
-    /// Why, with all causes.
-    pub error: String,
-    /// When it was given up.
-    pub at: Timestamp,
-}
-
 /// Questions of `headworks audit`.
 #[async_trait]
 pub trait Audit: Send + Sync + fmt::Debug {
@@ -381,79 +239,6 @@ pub trait Audit: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the database cannot be reached.
     async fn events_of(&self, id: UploadId) -> Result<Vec<(EventId, EventType)>, Error>;
-}
-
-/// A row of the ledger.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LedgerRow {
-    /// Which upload.
-    pub id: UploadId,
-    /// Whose.
-    pub scope: Scope,
-    /// Its end.
-    pub state: State,
-    /// Whether a failed or deleted upload's bytes are known to be gone.
-    pub purged: bool,
-    /// In bytes; 0 unless stored.
-    pub size: u64,
-}
-
-/// The event that goes with a record's verdict; made here, so that all backends tell the same.
-pub fn event(record: &Record, verdict: Verdict, at: Timestamp) -> Option<Event> {
-    let seal = &record.seal;
-    let (kind, details) = match verdict {
-        Verdict::Stored { version } => (
-            EventType::Stored,
-            serde_json::json!({ "version": version, "size": seal.size, "content_type": record.envelope.media_type(seal),
-                "sniffed_type": seal.sniffed_type, "digest": seal.digests }),
-        ),
-        Verdict::Failed { reason } => {
-            (EventType::Failed, serde_json::json!({ "size": seal.size, "reason": reason }))
-        }
-        Verdict::Known(_) => return None,
-    };
-    Some(Event {
-        kind,
-        upload: record.id,
-        scope: record.envelope.scope.clone(),
-        path: record.envelope.path.clone(),
-        time: at,
-        trace: record.envelope.trace,
-        details,
-    })
-}
-
-/// The event that goes with a deletion; made here, for the same reason. `version` and size are told when it had been stored.
-pub fn deletion(
-    id: UploadId,
-    scope: &Scope,
-    path: &ObjectPath,
-    was: Option<Version>,
-    trace: Option<TraceContext>,
-    at: Timestamp,
-) -> Event {
-    let details = match was {
-        Some(was) => serde_json::json!({ "version": was.version, "size": was.size }),
-        None => serde_json::json!({}),
-    };
-    Event {
-        kind: EventType::Deleted,
-        upload: id,
-        scope: scope.clone(),
-        path: path.clone(),
-        time: at,
-        trace,
-        details,
-    }
-}
-
-/// Which version of its path an object was, and how large.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Version {
-    /// Counts the objects of a path from 1.
-    pub version: u64,
-    /// In bytes.
-    pub size: u64,
 }
 
 /// The database did not do what was asked.

@@ -12,6 +12,7 @@ mod folder;
 mod form;
 mod full;
 mod heads;
+mod house;
 mod memory;
 mod once;
 mod paths;
