@@ -47,7 +47,8 @@ pub(super) fn compare_bytes((size, digests): (u64, Digests), seal: &Seal) -> Fin
 pub(super) fn unread(error: &Error) -> Finding {
     match error {
         Error::NotFound => Finding::Failed(MISSING),
-        Error::Unavailable { .. } => Finding::Unclear(Report(error).to_string()),
+        // Its bytes may be sound: a person must look at it.
+        Error::Damaged { .. } | Error::Unavailable { .. } => Finding::Unclear(Report(error).to_string()),
     }
 }
 

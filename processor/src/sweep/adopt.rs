@@ -1,10 +1,11 @@
 //! Adopts objects that the ledger does not know: their job was never queued, or was lost with the queue.
 
-use std::ops::ControlFlow;
+use std::{fmt, ops::ControlFlow};
 
 use headworks_shared::{
     model::{Envelope, Job, Scope, Seal, State, Timestamp, UploadId},
     queue::Error as QueueError,
+    report::Report,
     storage::{Error, Head, Key, Listed, Prefix},
 };
 use tracing::warn;
@@ -126,6 +127,11 @@ impl Sweeper<'_> {
             let head = match head {
                 Ok(head) => head,
                 Err(Error::NotFound) => continue,
+                Err(error @ Error::Damaged { .. }) => {
+                    self.pass_over(id, &Report(&error));
+                    report.strangers += 1;
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             let Some((envelope, seal)) = self.receipt(id, key, head).await? else {
@@ -141,6 +147,13 @@ impl Sweeper<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Tells once of an object that says nothing about itself.
+    fn pass_over(&mut self, id: UploadId, why: &dyn fmt::Display) {
+        if self.strangers.len() < STRANGERS && self.strangers.insert(id) {
+            warn!(upload.id = %id, %why, "object left alone");
+        }
+    }
+
     /// What an object says of itself; `None` when it says nothing. Its seal is made again where the store could not keep it.
     async fn receipt(
         &mut self,
@@ -149,9 +162,7 @@ impl Sweeper<'_> {
         head: Head,
     ) -> Result<Option<(Envelope, Seal)>, Error> {
         let Some(envelope) = head.envelope else {
-            if self.strangers.len() < STRANGERS && self.strangers.insert(id) {
-                warn!(object.key = %key, "object without an envelope, left alone");
-            }
+            self.pass_over(id, &format_args!("{key} has no envelope"));
             return Ok(None);
         };
         if let Some(seal) = head.seal {

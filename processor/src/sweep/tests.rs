@@ -158,9 +158,13 @@ async fn an_object_that_says_nothing_of_itself_is_left_alone() {
     let house = House::new(10);
     let id = id_at(house.stack.clock.now().before(Duration::from_secs(300)));
     house.stack.blobs.create(&house.key(id), "x".into()).await.unwrap();
+    let garbled = house.store("garbled.txt", "x").await;
+    house.garble_envelope(garbled.id);
+    let lost = house.store("lost.txt", "x").await;
     let report = sweep(&house, Reach::Recent).await;
-    assert_eq!((report.adopted, report.strangers), (0, 1));
-    assert!(house.has_bytes(id).await);
+    assert_eq!((report.adopted, report.strangers), (1, 2));
+    assert_eq!(queued(&house), [lost.id]);
+    assert!(house.has_bytes(id).await && house.has_bytes(garbled.id).await);
 }
 
 #[tokio::test]

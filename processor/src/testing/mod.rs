@@ -132,7 +132,7 @@ impl House {
 
     /// Whether the bytes of an upload are there.
     pub(crate) async fn has_bytes(&self, id: UploadId) -> bool {
-        self.blobs.stat(&[self.key(id)]).await.remove(0).is_ok()
+        !matches!(self.blobs.stat(&[self.key(id)]).await.remove(0), Err(Error::NotFound))
     }
 
     /// Changes bytes behind the store's back, keeping their number.
@@ -141,6 +141,12 @@ impl House {
         let path = self.folder.path().join(self.key(id).as_str());
         let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
         file.write_all(b"!").unwrap();
+    }
+
+    /// Replaces what an object says of itself by nonsense.
+    pub(crate) fn garble_envelope(&self, id: UploadId) {
+        let path = self.folder.path().join(self.key(id).as_str());
+        rustix::fs::setxattr(path, "user.headworks", b"?", rustix::fs::XattrFlags::REPLACE).unwrap();
     }
 }
 

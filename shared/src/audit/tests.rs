@@ -194,7 +194,7 @@ async fn an_object_that_cannot_be_read_is_found_and_the_rest_is_looked_at() {
         panic!("{findings:?}")
     };
     assert_eq!((unreadable, missing), (&key(broken), &key(lost)));
-    assert!(error.starts_with("stat o/"), "{error}");
+    assert!(error.starts_with("read the envelope of o/"), "{error}");
 }
 
 #[tokio::test]

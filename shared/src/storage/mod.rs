@@ -148,6 +148,14 @@ pub enum Error {
     /// There is no finished object under the key.
     #[error("object not found")]
     NotFound,
+    /// The object is there, but what it says of itself cannot be understood.
+    #[error("read the envelope of {subject}")]
+    Damaged {
+        /// Which object.
+        subject: String,
+        /// Why.
+        source: Cause,
+    },
     /// The store cannot be reached, or failed.
     #[error("{verb} {subject}")]
     Unavailable {

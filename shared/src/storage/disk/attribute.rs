@@ -4,7 +4,6 @@ use std::{fs::File, io, os::linux::fs::MetadataExt as _, path::Path};
 
 use rustix::fs::XattrFlags;
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use crate::{
     model::{Envelope, Seal, Timestamp},
@@ -54,13 +53,11 @@ pub(super) fn head(path: &Path) -> io::Result<Head> {
     }
     let mut buffer = [0_u8; MAX_BYTES + 1];
     let (envelope, seal) = match rustix::fs::getxattr(path, NAME, &mut buffer) {
-        Ok(length) => match serde_json::from_slice::<Read>(&buffer[..length]) {
-            Ok(read) => (Some(read.envelope), Some(read.seal)),
-            Err(error) => {
-                warn!(path = %path.display(), %error, "envelope not understood");
-                (None, None)
-            }
-        },
+        Ok(length) => {
+            let damaged = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+            let read: Read = serde_json::from_slice(&buffer[..length]).map_err(damaged)?;
+            (Some(read.envelope), Some(read.seal))
+        }
         Err(rustix::io::Errno::NODATA) => (None, None),
         Err(error) => return Err(error.into()),
     };

@@ -300,6 +300,9 @@ fn put_failed(key: &Key, source: io::Error) -> PutError {
 fn failed(verb: &'static str, subject: &str, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::NotFound => Error::NotFound,
+        io::ErrorKind::InvalidData => {
+            Error::Damaged { subject: subject.to_owned(), source: Arc::new(source) }
+        }
         _ => unavailable(verb, subject, source),
     }
 }
