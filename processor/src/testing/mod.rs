@@ -22,7 +22,7 @@ use headworks_shared::{
     shutdown::{Stop, Tasks},
     stack::Stack,
     storage::{
-        Blobs as _, BodyError, Key, Source,
+        self, Blobs as _, BodyError, Key, Source,
         disk::{DiskBlobs, Options},
     },
     telemetry::metrics::Registry,
@@ -132,7 +132,7 @@ impl House {
 
     /// Whether the bytes of an upload are there.
     pub(crate) async fn has_bytes(&self, id: UploadId) -> bool {
-        !matches!(self.blobs.stat(&[self.key(id)]).await.remove(0), Err(Error::NotFound))
+        !matches!(self.blobs.stat(&[self.key(id)]).await.remove(0), Err(storage::Error::NotFound))
     }
 
     /// Changes bytes behind the store's back, keeping their number.
