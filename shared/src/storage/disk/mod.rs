@@ -43,7 +43,7 @@ use crate::{
 pub use probe::ProbeError;
 
 /// The most bytes of one body written in one hop; larger gains nothing, smaller costs hops.
-const MAX_BATCH: usize = 256 << 10;
+const MAX_BATCH: usize = 512 << 10;
 
 /// The least, however many streams there are.
 const MIN_BATCH: usize = 64 << 10;
