@@ -30,10 +30,18 @@ pub(super) enum Patience {
 /// Some bytes of a body, with the right to hold them.
 #[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) chunks: Vec<Bytes>,
+    /// Private, so that a closure that writes them takes the whole batch along: of a field that it names it would take that alone,
+    /// and leave the lease behind.
+    chunks: Vec<Bytes>,
     /// Whether the body ended with it.
     pub(super) ended: bool,
     _lease: Leased,
+}
+
+impl Batch {
+    pub(super) fn chunks(&self) -> &[Bytes] {
+        &self.chunks
+    }
 }
 
 /// Gathers the next batch, of about `limit` bytes; empty only at the body's end.

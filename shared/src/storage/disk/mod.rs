@@ -121,7 +121,7 @@ impl DiskBlobs {
         let inner = Arc::clone(&self.inner);
         let mut writing = self.lanes.run(move || {
             let mut staged = inner.stage.create()?;
-            staged.write(&first.chunks)?;
+            staged.write(first.chunks())?;
             Ok(staged)
         });
         let mut ended = false;
@@ -136,7 +136,7 @@ impl DiskBlobs {
                 (gather(body, &self.budget, limit, Patience::Ready).await?, staged)
             };
             ended = batch.ended;
-            writing = self.lanes.run(move || staged.write(&batch.chunks).map(|()| staged));
+            writing = self.lanes.run(move || staged.write(batch.chunks()).map(|()| staged));
         }
         let staged = within(writing).await.map_err(failed)?;
         let seal = body.seal();
@@ -206,6 +206,14 @@ impl Inner {
         Ok(Published { new, synced: self.folders.sync(folder) })
     }
 
+    /// An object is missing only where the store is there.
+    fn known<T>(&self, found: io::Result<T>) -> io::Result<T> {
+        match found {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.stage.look().and(Err(error)),
+            found => found,
+        }
+    }
+
     /// A folder that is not there needs no sync.
     fn synced_folder(&self, place: &Path) -> io::Result<Synced> {
         let folder = place.parent().unwrap_or(&self.root);
@@ -232,7 +240,7 @@ impl Blobs for DiskBlobs {
         let seal = body.seal();
         let write = move |stage: &Stage| {
             let mut staged = stage.create()?;
-            staged.write(&first.chunks)?;
+            staged.write(first.chunks())?;
             Ok(staged)
         };
         self.publish(key, attribute::encode(envelope, &seal), write).await?;
@@ -254,7 +262,10 @@ impl Blobs for DiskBlobs {
 
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
         let (inner, asked) = (Arc::clone(&self.inner), keys.to_vec());
-        let heads = move || Ok(asked.iter().map(|key| attribute::head(&inner.path(key))).collect::<Vec<_>>());
+        let heads = move || {
+            let head = |key| inner.known(attribute::head(&inner.path(key)));
+            Ok(asked.iter().map(head).collect::<Vec<_>>())
+        };
         let answer = within(hop(heads)).await;
         let answers = answer
             .unwrap_or_else(|error| keys.iter().map(|_| Err(io::Error::other(error.to_string()))).collect());
@@ -265,22 +276,26 @@ impl Blobs for DiskBlobs {
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Content, Error> {
-        let path = self.inner.path(key);
-        read::open(path, range, key.clone()).await.map_err(|source| failed("read", key.as_str(), source))
+        let inner = Arc::clone(&self.inner);
+        read::open(inner, range, key.clone()).await.map_err(|source| failed("read", key.as_str(), source))
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
-        let remove = |place: &Path| match std::fs::remove_file(place) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let inner = Arc::clone(&self.inner);
+        let remove = move |place: &Path| match std::fs::remove_file(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => inner.stage.look(),
+            removed => removed,
         };
         self.settle("delete", key, remove).await
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, Error> {
         let (inner, wanted, behind) = (Arc::clone(&self.inner), prefix.clone(), after.cloned());
-        let walk =
-            move || walk::list(&inner.root, wanted.as_str(), behind.as_ref().map_or("", Key::as_str), limit);
+        let walk = move || {
+            let page =
+                walk::list(&inner.root, wanted.as_str(), behind.as_ref().map_or("", Key::as_str), limit)?;
+            inner.stage.look().map(|()| page)
+        };
         within(hop(walk)).await.map_err(|source| failed("list", prefix.as_str(), source))
     }
 
@@ -291,9 +306,12 @@ impl Blobs for DiskBlobs {
 
     async fn health(&self) -> Result<Health, Error> {
         let inner = Arc::clone(&self.inner);
-        within(hop(move || probe::free_ratio(&inner.root).map(|free| Health { free_ratio: Some(free) })))
-            .await
-            .map_err(|source| failed("look at", "the disk", source))
+        let look = move || {
+            // A file system that met an error may have become read-only: only writing tells.
+            drop(inner.stage.create()?);
+            Ok(Health { free_ratio: Some(probe::free_ratio(&inner.root)?) })
+        };
+        within(hop(look)).await.map_err(|source| failed("look at", "the disk", source))
     }
 }
 

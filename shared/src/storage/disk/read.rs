@@ -1,28 +1,20 @@
 //! Reads an object piece by piece, each piece on a blocking thread: a slow reader holds one piece and nothing else.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, path::PathBuf, sync::Arc};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::{failed, hop, within};
+use super::{Inner, failed, hop, within};
 use crate::storage::{Content, Key};
 
 /// The size of a piece.
 const PIECE: u64 = 256 << 10;
 
 /// Opens the file; its pieces are read as they are asked for.
-pub(super) async fn open(path: PathBuf, range: Option<Range<u64>>, key: Key) -> io::Result<Content> {
-    let (file, size) = within(hop(move || {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if metadata.is_file() {
-            Ok((Arc::new(file), metadata.len()))
-        } else {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }))
-    .await?;
+pub(super) async fn open(inner: Arc<Inner>, range: Option<Range<u64>>, key: Key) -> io::Result<Content> {
+    let path = inner.path(&key);
+    let (file, size) = within(hop(move || inner.known(open_file(&path)))).await?;
     let whole = range.unwrap_or(0..size);
     let pieces = stream::try_unfold(whole.start..whole.end.min(size), move |left| {
         let (file, key) = (Arc::clone(&file), key.clone());
@@ -38,6 +30,16 @@ pub(super) async fn open(path: PathBuf, range: Option<Range<u64>>, key: Key) -> 
         }
     });
     Ok(Content { size, chunks: Box::pin(pieces) })
+}
+
+fn open_file(path: &Path) -> io::Result<(Arc<File>, u64)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok((Arc::new(file), metadata.len()))
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 fn piece(file: &File, at: Range<u64>) -> io::Result<Bytes> {

@@ -40,6 +40,13 @@ impl Stage {
         Ok(Staged { path: Some(path), file: Some(file), written: 0, handed_over: 0 })
     }
 
+    /// An unmounted disk leaves an empty folder behind: what is not found is known to be missing only where the stage is.
+    pub(super) fn look(&self) -> io::Result<()> {
+        fs::metadata(&self.root)
+            .map(drop)
+            .map_err(|error| io::Error::other(format!("find the stage: {error}")))
+    }
+
     /// Removes staged files that nobody has written to for `idle`.
     pub(super) fn sweep(&self, idle: Duration) -> io::Result<u64> {
         let mut removed = 0;
@@ -77,6 +84,8 @@ impl Staged {
         let mut rest = slices.as_mut_slice();
         let mut file = self.file()?;
         let mut written = 0;
+        // Nothing written of nothing is no error.
+        IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             let bytes = match file.write_vectored(rest) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
