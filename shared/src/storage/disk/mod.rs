@@ -307,6 +307,7 @@ impl Blobs for DiskBlobs {
     async fn health(&self) -> Result<Health, Error> {
         let inner = Arc::clone(&self.inner);
         let look = move || {
+            inner.stage.look()?;
             // A file system that met an error may have become read-only: only writing tells.
             drop(inner.stage.create()?);
             Ok(Health { free_ratio: Some(probe::free_ratio(&inner.root)?) })

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::{FSYNC, NONE, Options, PLENTY, fresh, staged, until};
 use crate::{
@@ -69,20 +69,23 @@ async fn many_small_puts_at_once_are_all_readable() {
     assert_eq!(staged(&root), 0);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+/// A size, the sizes of its frames, the border of small bodies, whether it hesitates, and whether its size is announced.
+fn bodies() -> impl Strategy<Value = (usize, Vec<usize>, usize, bool, bool)> {
+    let sizes = prop_oneof![0..2000_usize, 60_000..70_000_usize, 0..900_000_usize];
+    let frames = prop_oneof![
+        proptest::collection::vec(1..3000_usize, 1..20),
+        proptest::collection::vec(1..300_000_usize, 1..6),
+    ];
+    (sizes, frames, 0..100_000_usize, any::<bool>(), any::<bool>())
+}
 
-    #[test]
-    fn any_body_in_any_frames_comes_back_with_its_size_and_digest(
-        size in prop_oneof![0..2000_usize, 60_000..70_000_usize, 0..900_000_usize],
-        sizes in prop_oneof![
-            proptest::collection::vec(1..3000_usize, 1..20),
-            proptest::collection::vec(1..300_000_usize, 1..6),
-        ],
-        (small_body, hesitant, known) in (0..100_000_usize, any::<bool>(), any::<bool>()),
-    ) {
-        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-            let (blobs, _root) = fresh(Options { small_body, ..NONE }, &Budget::new(PLENTY));
+#[test]
+fn any_body_in_any_frames_comes_back_with_its_size_and_digest() {
+    let root = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) };
+    TestRunner::new(config)
+        .run(&bodies(), |(size, sizes, small_body, hesitant, known)| {
             let content = content(size, 1);
             let mut body = Body::new(frames(&content, &sizes));
             if hesitant {
@@ -91,15 +94,22 @@ proptest! {
             if known {
                 body = body.announcing(size);
             }
-            let key = key();
-            let seal = blobs.put(&key, &envelope("a"), &mut body).await.unwrap();
-            let (whole, back) = read(&blobs, &key, None).await.unwrap();
-            let mut hasher = Hasher::new(true, false);
-            hasher.update(&back);
-            assert_eq!((whole, seal.size), (size as u64, size as u64));
-            assert_eq!(seal.digests, hasher.digests());
-            assert!(back == content);
-            assert_eq!(blobs.stat(&[key]).await.remove(0).unwrap().seal, Some(seal));
-        });
-    }
+            let options = Options { small_body, ..NONE };
+            let blobs = DiskBlobs::open(root.path(), options, Budget::new(PLENTY)).unwrap();
+            runtime.block_on(comes_back(&blobs, &mut body, &content));
+            Ok(())
+        })
+        .unwrap();
+}
+
+async fn comes_back(blobs: &DiskBlobs, body: &mut Body, content: &Bytes) {
+    let key = key();
+    let seal = blobs.put(&key, &envelope("a"), body).await.unwrap();
+    let (size, back) = read(blobs, &key, None).await.unwrap();
+    let mut hasher = Hasher::new(true, false);
+    hasher.update(&back);
+    assert_eq!((size, seal.size), (content.len() as u64, content.len() as u64));
+    assert_eq!(seal.digests, hasher.digests());
+    assert!(back == *content);
+    assert_eq!(blobs.stat(&[key]).await.remove(0).unwrap().seal, Some(seal));
 }
