@@ -47,7 +47,7 @@ impl Body {
             end: End::Whole,
             hesitant: false,
             hesitated: false,
-            hasher: Hasher::new(true, false),
+            hasher: Hasher::new(false, false),
             size: 0,
         }
     }
@@ -61,6 +61,12 @@ impl Body {
     #[must_use]
     pub fn announcing(self, bytes: usize) -> Self {
         Self { announced: Some(bytes as u64), ..self }
+    }
+
+    /// The same, but its SHA-256 is computed too.
+    #[must_use]
+    pub fn with_sha256(self) -> Self {
+        Self { hasher: Hasher::new(true, false), ..self }
     }
 
     /// The same, with another end.

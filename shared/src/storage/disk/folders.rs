@@ -11,8 +11,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
+use super::PATIENCE;
 use crate::storage::Cause;
 
 /// How many folders are remembered as made; then it forgets, and looks at the disk again.
@@ -21,18 +22,21 @@ const REMEMBERED: usize = 4096;
 /// What a waiter is told.
 type Verdict = Result<(), Cause>;
 
+/// Who waits for each folder's next sync; a folder has an entry while somebody syncs it.
+type Waiting = HashMap<PathBuf, Vec<oneshot::Sender<Verdict>>>;
+
 /// The folders of one store.
 #[derive(Debug)]
 pub(super) struct Folders {
     durable: bool,
     made: RwLock<HashSet<PathBuf>>,
     making: Mutex<()>,
-    waiting: Mutex<HashMap<PathBuf, Vec<oneshot::Sender<Verdict>>>>,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
 impl Folders {
     pub(super) fn new(durable: bool) -> Self {
-        Self { durable, made: RwLock::default(), making: Mutex::default(), waiting: Mutex::default() }
+        Self { durable, made: RwLock::default(), making: Mutex::default(), waiting: Arc::default() }
     }
 
     /// Makes `folder` and those above it, down from `root`. When it returns, they are durable, whoever made them.
@@ -75,32 +79,30 @@ impl Folders {
         }
         waiting.insert(folder.to_owned(), vec![tell]);
         drop(waiting);
-        self.lead(folder);
+        if turn(&self.waiting, folder) {
+            // Who leads has a client that waits: while uploads keep ending, there would always be one more turn to take.
+            let (waiting, folder) = (Arc::clone(&self.waiting), folder.to_owned());
+            drop(tokio::task::spawn_blocking(move || while turn(&waiting, &folder) {}));
+        }
         Synced(Some(told))
     }
+}
 
-    /// Syncs until nobody waits any more.
-    fn lead(&self, folder: &Path) {
-        loop {
-            let turn = {
-                let mut waiting = lock(&self.waiting);
-                match waiting.get_mut(folder) {
-                    Some(turn) if !turn.is_empty() => std::mem::take(turn),
-                    _ => {
-                        waiting.remove(folder);
-                        return;
-                    }
-                }
-            };
-            let verdict: Verdict = File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(|error| Arc::new(error) as Cause);
-            for waiter in turn {
-                // Who has gone does not want to know.
-                drop(waiter.send(verdict.clone()));
-            }
-        }
+/// Syncs once for all who wait; says whether others have come meanwhile.
+fn turn(waiting: &Mutex<Waiting>, folder: &Path) -> bool {
+    let waiters = lock(waiting).get_mut(folder).map(std::mem::take).unwrap_or_default();
+    let verdict: Verdict =
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| Arc::new(error) as Cause);
+    for waiter in waiters {
+        // Who has gone does not want to know.
+        drop(waiter.send(verdict.clone()));
     }
+    let mut waiting = lock(waiting);
+    let more = waiting.get(folder).is_some_and(|others| !others.is_empty());
+    if !more {
+        waiting.remove(folder);
+    }
+    more
 }
 
 /// A sync on its way.
@@ -117,9 +119,12 @@ impl Synced {
     pub(super) async fn wait(self) -> Verdict {
         match self.0 {
             None => Ok(()),
-            Some(told) => {
-                told.await.unwrap_or_else(|_| Err(Arc::new(io::Error::other("the folder's sync broke down"))))
-            }
+            Some(told) => match timeout(PATIENCE, told).await {
+                Ok(told) => {
+                    told.unwrap_or_else(|_| Err(Arc::new(io::Error::other("the folder's sync broke down"))))
+                }
+                Err(_) => Err(Arc::new(io::Error::from(io::ErrorKind::TimedOut))),
+            },
         }
     }
 }
@@ -130,6 +135,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test]
@@ -154,5 +163,29 @@ mod tests {
     async fn a_failed_sync_fails_all_who_waited_for_it() {
         let folders = Folders::new(true);
         assert!(folders.sync(Path::new("/nonexistent/folder")).wait().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_leads_waits_for_no_sync_but_its_own() {
+        // A pipe stands for a slow folder: it opens only when somebody writes to it.
+        let root = tempfile::tempdir().unwrap();
+        let slow = root.path().join("slow");
+        rustix::fs::mknodat(rustix::fs::CWD, &slow, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let folders = Arc::new(Folders::new(true));
+        let (leader, folder) = (Arc::clone(&folders), slow.clone());
+        let leads = tokio::task::spawn_blocking(move || leader.sync(&folder));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while lock(&folders.waiting).get(&slow).is_none_or(|waiting| !waiting.is_empty()) {
+            assert!(Instant::now() < deadline, "it does not begin");
+            tokio::task::yield_now().await;
+        }
+        let comes_late = folders.sync(&slow);
+        let pipe = slow.clone();
+        tokio::task::spawn_blocking(move || File::options().write(true).open(pipe)).await.unwrap().unwrap();
+        let led = timeout(Duration::from_secs(10), leads).await;
+        // Now it opens at once, so that nobody is left behind, however this ends.
+        let _open = File::options().read(true).write(true).open(&slow).unwrap();
+        assert!(led.is_ok(), "it leads on");
+        assert!(timeout(Duration::from_secs(10), comes_late.wait()).await.is_ok());
     }
 }
