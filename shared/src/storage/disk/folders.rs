@@ -137,6 +137,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::time::Duration;
 
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
     use tokio::time::Instant;
 
     use super::*;
@@ -170,7 +171,7 @@ mod tests {
         // A pipe stands for a slow folder: it opens only when somebody writes to it.
         let root = tempfile::tempdir().unwrap();
         let slow = root.path().join("slow");
-        rustix::fs::mknodat(rustix::fs::CWD, &slow, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        mknodat(CWD, &slow, FileType::Fifo, Mode::from(0o600), 0).unwrap();
         let folders = Arc::new(Folders::new(true));
         let (leader, folder) = (Arc::clone(&folders), slow.clone());
         let leads = tokio::task::spawn_blocking(move || leader.sync(&folder));
@@ -180,8 +181,11 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let comes_late = folders.sync(&slow);
-        let pipe = slow.clone();
-        tokio::task::spawn_blocking(move || File::options().write(true).open(pipe)).await.unwrap().unwrap();
+        // Opens it once, for the sync that waits, and not for the next one.
+        while rustix::fs::open(&slow, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).is_err() {
+            assert!(Instant::now() < deadline, "nobody syncs it");
+            tokio::task::yield_now().await;
+        }
         let led = timeout(Duration::from_secs(10), leads).await;
         // Now it opens at once, so that nobody is left behind, however this ends.
         let _open = File::options().read(true).write(true).open(&slow).unwrap();
