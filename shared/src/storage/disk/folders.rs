@@ -148,6 +148,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+    use tokio::time::{Instant, timeout};
+
     use super::*;
 
     #[tokio::test]
@@ -170,12 +175,39 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(10), nobody).await.expect("nobody waits");
+        timeout(Duration::from_secs(10), nobody).await.expect("nobody waits");
     }
 
     #[tokio::test]
     async fn a_failed_sync_fails_all_who_waited_for_it() {
         let folders = Folders::new(true);
         assert!(folders.sync(Path::new("/nonexistent/folder")).wait().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_leads_waits_for_no_sync_but_its_own() {
+        // A pipe stands for a slow folder: it opens only when somebody writes to it.
+        let root = tempfile::tempdir().unwrap();
+        let slow = root.path().join("slow");
+        mknodat(CWD, &slow, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        let folders = Folders::new(true);
+        let (leader, folder) = (folders.clone(), slow.clone());
+        let leads = tokio::task::spawn_blocking(move || leader.sync(&folder));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while lock(&folders.0.waiting).get(&slow).is_none_or(|waiting| !waiting.is_empty()) {
+            assert!(Instant::now() < deadline, "it does not begin");
+            tokio::task::yield_now().await;
+        }
+        let comes_late = folders.sync(&slow);
+        // Opens it once, for the sync that waits, and not for the next one.
+        while rustix::fs::open(&slow, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).is_err() {
+            assert!(Instant::now() < deadline, "nobody syncs it");
+            tokio::task::yield_now().await;
+        }
+        let led = timeout(Duration::from_secs(10), leads).await;
+        // Now it opens at once, so that nobody is left behind, however this ends.
+        let _open = File::options().read(true).write(true).open(&slow).unwrap();
+        assert!(led.is_ok(), "it leads on");
+        assert!(timeout(Duration::from_secs(10), comes_late.wait()).await.is_ok());
     }
 }

@@ -33,7 +33,9 @@ pub(super) enum Patience {
 /// Some bytes of a body, with the right to hold them.
 #[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) chunks: Vec<Bytes>,
+    /// Private, so that a closure that writes them takes the whole batch along: of a field that it names it would take that alone,
+    /// and leave the lease behind.
+    chunks: Vec<Bytes>,
     /// Whether the body ended with it.
     pub(super) ended: bool,
     _lease: Leased,
@@ -46,6 +48,12 @@ impl Patience {
             Some(length) if self == Self::Whole && length <= limit => length,
             _ => limit.min(FIRST_LEASE),
         }
+    }
+}
+
+impl Batch {
+    pub(super) fn chunks(&self) -> &[Bytes] {
+        &self.chunks
     }
 }
 

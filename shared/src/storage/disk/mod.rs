@@ -107,7 +107,7 @@ impl DiskBlobs {
         let tree = Arc::clone(&self.tree);
         let mut writing = self.lanes.run(move || {
             let mut staged = tree.stage.create()?;
-            staged.write(&first.chunks)?;
+            staged.write(first.chunks())?;
             Ok(staged)
         });
         let mut ended = false;
@@ -122,7 +122,7 @@ impl DiskBlobs {
                 (self.gather(key, body, limit, Patience::Ready).await?, staged)
             };
             ended = batch.ended;
-            writing = self.lanes.run(move || staged.write(&batch.chunks).map(|()| staged));
+            writing = self.lanes.run(move || staged.write(batch.chunks()).map(|()| staged));
         }
         let staged = within(writing).await.map_err(failed)?;
         let seal = body.seal();
@@ -197,7 +197,7 @@ impl Blobs for DiskBlobs {
         let seal = body.seal();
         let write = move |stage: &Stage| {
             let mut staged = stage.create()?;
-            staged.write(&first.chunks)?;
+            staged.write(first.chunks())?;
             Ok(staged)
         };
         self.publish(key, attribute::encode(envelope, &seal), write).await?;

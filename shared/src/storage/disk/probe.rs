@@ -53,7 +53,7 @@ pub(super) fn try_out(root: &Path, stage: &Stage) -> Result<(), ProbeError> {
     let folder = || root.to_owned();
     let write = |source| ProbeError::Write { folder: folder(), source };
     // A name of its own: others may be opening the store at the same time.
-    let place = root.join(STAGE).join(format!("00/probe-{:032x}", fastrand::u128(..)));
+    let place = root.join(STAGE).join(format!("probe-{:032x}", fastrand::u128(..)));
     let mut first = stage.create().map_err(write)?;
     attribute::write(first.file().map_err(write)?, &[b'x'; MAX_BYTES])
         .map_err(|source| ProbeError::NoAttributes { folder: folder(), source })?;

@@ -1,7 +1,7 @@
 //! Staged files: bodies that are still coming. They are removed when their upload breaks off, and swept when it crashed.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, DirEntry, File, OpenOptions},
     io::{self, IoSlice, Write as _},
     path::{Path, PathBuf},
     time::Duration,
@@ -17,7 +17,7 @@ pub(super) const STAGE: &str = ".stage";
 /// The kernel is told to begin writing a large body out after each of these, so that the last sync has little left to do.
 const WRITEBACK_EVERY: u64 = 8 << 20;
 
-/// Where staged files are made: in 256 folders, so that makers seldom wait for each other.
+/// Where staged files are made: in 256 folders, so that makers seldom wait for each other; each folder when it is first used.
 #[derive(Debug)]
 pub(super) struct Stage {
     root: PathBuf,
@@ -26,17 +26,23 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn open(store: &Path) -> io::Result<Self> {
         let root = store.join(STAGE);
-        for shard in 0..=u8::MAX {
-            fs::create_dir_all(root.join(format!("{shard:02x}")))?;
-        }
+        fs::create_dir_all(&root)?;
         Ok(Self { root })
     }
 
     /// Makes an empty staged file.
     pub(super) fn create(&self) -> io::Result<Staged> {
         let name = Uuid::from_u128(fastrand::u128(..));
-        let path = self.root.join(format!("{:02x}/{name}", name.as_bytes()[0]));
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let shard = self.root.join(format!("{:02x}", name.as_bytes()[0]));
+        let path = shard.join(name.to_string());
+        let open = || OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_folder(&shard)?;
+                open()?
+            }
+            file => file?,
+        };
         Ok(Staged { path: Some(path), file: Some(file), written: 0, handed_over: 0 })
     }
 
@@ -48,21 +54,32 @@ impl Stage {
     /// Removes staged files that nobody has written to for `idle`.
     pub(super) fn sweep(&self, idle: Duration) -> io::Result<u64> {
         let mut removed = 0;
-        for shard in fs::read_dir(&self.root)? {
-            let shard = shard?;
-            if !shard.file_type()?.is_dir() {
-                continue;
-            }
-            for entry in fs::read_dir(shard.path())? {
-                let entry = entry?;
-                let Ok(metadata) = entry.metadata() else { continue };
-                let untouched = metadata.modified()?.elapsed().unwrap_or_default();
-                if untouched >= idle && fs::remove_file(entry.path()).is_ok() {
-                    removed += 1;
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                for staged in fs::read_dir(entry.path())? {
+                    removed += remove_idle(&staged?, idle)?;
                 }
+            } else {
+                removed += remove_idle(&entry, idle)?;
             }
         }
         Ok(removed)
+    }
+}
+
+/// Removes a file that nobody has written to for `idle`; says of how many that is true. One that vanishes was not left behind.
+fn remove_idle(entry: &DirEntry, idle: Duration) -> io::Result<u64> {
+    let Ok(metadata) = entry.metadata() else { return Ok(0) };
+    let untouched = metadata.modified()?.elapsed().unwrap_or_default();
+    Ok(u64::from(untouched >= idle && fs::remove_file(entry.path()).is_ok()))
+}
+
+/// Only the folder itself: where the one above is gone, so is the disk.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 
