@@ -8,7 +8,7 @@ use headworks_shared::{
     clock::Clock,
     limits::Budget,
     queue::sqlite::waiting,
-    stack::{open_blobs, open_meta_to_read, queue_file},
+    stack::{open_blobs_to_read, open_meta_to_read, queue_file},
 };
 
 use crate::{Place, short_runtime};
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let settings = args.place.load()?.settings;
     let sweep = &settings.processor.sweep;
     let audited = short_runtime()?.block_on(async {
-        let blobs = open_blobs(&settings, &args.place.data_dir, &Budget::new(1 << 20))?;
+        let blobs = open_blobs_to_read(&settings, &args.place.data_dir, &Budget::new(1 << 20))?;
         let meta = open_meta_to_read(&settings, &args.place.data_dir)?;
         let waiting: HashSet<_> =
             waiting(&queue_file(&settings, &args.place.data_dir)?)?.into_iter().collect();

@@ -18,7 +18,8 @@ use headworks_shared::{
     ops::Ops,
     report::Report,
     shutdown::{Stop, Tasks},
-    stack::Stack,
+    stack::{Stack, is_in_data_dir},
+    storage::disk::SYNCING,
     telemetry::logs,
 };
 use hyper::{Request, body::Incoming};
@@ -31,8 +32,8 @@ use tracing::{info, warn};
 
 use crate::Place;
 
-/// Threads for disk work: with more, small files wait for each other in the kernel instead.
-const BLOCKING_THREADS: usize = 64;
+/// Threads for what blocks: bodies on their way to the disk, and as many again for all that must not wait for them.
+const BLOCKING_THREADS: usize = 2 * SYNCING;
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
@@ -97,8 +98,10 @@ impl System {
         let gate = Gate::default();
         let budget = Budget::new(settings.ingest.limits.buffer.as_usize());
         let stack = Stack::open(settings, data_dir.path(), &budget, &connections)?;
-        // The lock says that nobody else is at it: what is staged was left behind by a crash.
-        let left_behind = stack.blobs.sweep_unfinished(Duration::ZERO).await?;
+        // In our own directory the lock says that nobody else is at it: what is staged was left behind by a crash. Elsewhere the sweep
+        // has to tell by its age.
+        let ours = is_in_data_dir(&settings.storage.url);
+        let left_behind = if ours { stack.blobs.sweep_unfinished(Duration::ZERO).await? } else { 0 };
         let ingest = Ingest::start(&stack, settings, gate.clone(), &budget, &intake);
         headworks_processor::start(&stack, settings, &processor)?;
         let system = Self {

@@ -70,7 +70,6 @@ fn body_outcome(error: &BodyError) -> Outcome {
     match error {
         BodyError::Digest { .. } | BodyError::TooLarge { .. } | BodyError::Malformed(_) => Outcome::Rejected,
         BodyError::Client { .. } | BodyError::TooSlow { .. } => Outcome::Broken,
-        BodyError::Stopping => Outcome::Refused,
     }
 }
 
@@ -80,7 +79,6 @@ fn body_problem(error: &BodyError) -> Problem {
         BodyError::TooLarge { .. } => Code::TooLarge,
         BodyError::TooSlow { .. } => Code::TooSlow,
         BodyError::Digest { .. } => Code::DigestMismatch,
-        BodyError::Stopping => return Problem::new(Code::Refused).refused("drain", COME_BACK).close(),
     };
     let problem = Problem::new(code).detail(error);
     // After a mismatch the body has been read to its end, and the connection is as good as before.

@@ -1,11 +1,12 @@
 //! Looks at memory, disk and queue, moves the gate, and keeps the gauges true.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use headworks_shared::{
-    limits::{Mark, Reason, Sample, read_memory},
+    limits::{Mark, Reason, Sample, Shutter, read_memory},
     report::Report,
     shutdown::{Stop, Tasks},
+    storage::{Error as StorageError, Health},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::warn;
@@ -30,9 +31,10 @@ pub(crate) fn start(app: &Arc<App>, tasks: &Tasks) {
 async fn sample(app: Arc<App>, stop: Stop) {
     let mut ticks = interval(app.settings.memory.sample_every.0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = None;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         look_at_memory(&app);
-        look_at_disk(&app).await;
+        look_at_store(&app, &mut look).await;
         app.metrics.buffered_bytes.set(i64::try_from(app.budget.used_bytes()).unwrap_or(i64::MAX));
         app.metrics.show_gate(&app.admission.gate);
     }
@@ -44,20 +46,38 @@ fn look_at_memory(app: &App) {
     app.metrics.memory_used_ratio.set(ratio);
     let mark = Mark { shut_at: memory.shut_above.ratio(), open_at: memory.open_below.ratio() };
     app.admission.gate.measure(Sample { reason: Reason::Memory, ratio }, mark);
+    // In between, streams go on or stay held, so that they do not flap.
+    if ratio >= memory.critical.ratio() {
+        app.budget.hold();
+    } else if ratio < memory.shut_above.ratio() {
+        app.budget.release();
+    }
 }
 
-async fn look_at_disk(app: &App) {
-    match timeout(ANSWER, app.stack.blobs.health()).await {
+/// A look at the store that may take its time.
+type Look = Pin<Box<dyn Future<Output = Result<Health, StorageError>> + Send>>;
+
+/// A look that is not over is waited for again, and no second one begun: each may hold a thread.
+async fn look_at_store(app: &App, look: &mut Option<Look>) {
+    let blobs = Arc::clone(&app.stack.blobs);
+    let looking = look.get_or_insert_with(|| Box::pin(async move { blobs.health().await }));
+    let looked = timeout(ANSWER, looking).await;
+    if looked.is_ok() {
+        *look = None;
+    }
+    let gate = &app.admission.gate;
+    match looked {
         Ok(Ok(health)) => {
+            gate.set(Reason::Store, Shutter::Open, "it answers");
             let Some(free) = health.free_ratio else { return };
             app.metrics.disk_free_ratio.set(free);
             let disk = &app.settings.disk;
             let mark =
                 Mark { shut_at: 1.0 - disk.shut_below.ratio(), open_at: 1.0 - disk.open_above.ratio() };
-            app.admission.gate.measure(Sample { reason: Reason::Disk, ratio: 1.0 - free }, mark);
+            gate.measure(Sample { reason: Reason::Disk, ratio: 1.0 - free }, mark);
         }
-        Ok(Err(error)) => warn!(error = %Report(&error), "storage not looked at"),
-        Err(_) => warn!(waited = ?ANSWER, "storage does not answer"),
+        Ok(Err(error)) => gate.set(Reason::Store, Shutter::Shut, Report(&error)),
+        Err(_) => gate.set(Reason::Store, Shutter::Shut, format_args!("no answer within {ANSWER:?}")),
     }
 }
 

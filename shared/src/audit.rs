@@ -89,6 +89,13 @@ pub enum Finding {
         /// Why.
         error: String,
     },
+    /// The job of an upload is a dead letter: its object has no row until somebody retries it.
+    Dead {
+        /// The upload.
+        id: UploadId,
+        /// Why it is dead.
+        error: String,
+    },
     /// The metadata contradicts itself.
     Contradiction(String),
 }
@@ -120,6 +127,9 @@ impl fmt::Display for Finding {
                 write!(f, "damaged: object {key} has the digest {stored}, the metadata says {recorded}")
             }
             Self::Unreadable { key, error } => write!(f, "unreadable: object {key}: {error}"),
+            Self::Dead { id, error } => {
+                write!(f, "dead: upload {id} waits for `headworks queue dead retry {id}`: {error}")
+            }
             Self::Contradiction(line) => write!(f, "contradiction: {line}"),
         }
     }
@@ -195,9 +205,12 @@ impl Auditor<'_> {
         let (ids, objects): (Vec<_>, Vec<_>) = page.into_iter().filter_map(needs_row).unzip();
         let states = self.meta.states(&ids).await?;
         for (Listed { key, modified, .. }, state) in objects.into_iter().zip(states) {
-            if state.is_none() {
-                self.found(&Finding::Unrecorded { key, modified });
-            }
+            let Some((_, id)) = key.upload().filter(|_| state.is_none()) else { continue };
+            let finding = match self.meta.dead_letter(id).await? {
+                Some(letter) => Finding::Dead { id, error: letter.error },
+                None => Finding::Unrecorded { key, modified },
+            };
+            self.found(&finding);
         }
         Ok(())
     }

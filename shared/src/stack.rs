@@ -18,7 +18,7 @@ use crate::{
     shutdown::Tasks,
     storage::{
         self,
-        disk::{DiskBlobs, Options as DiskOptions},
+        disk::{DiskBlobs, Options as DiskOptions, ProbeError},
     },
     telemetry::metrics::Registry,
 };
@@ -56,11 +56,14 @@ impl Stack {
         tasks: &Tasks,
     ) -> Result<Self, OpenError> {
         let clock = Clock::system();
+        let meta = open_meta(settings, data_dir, SqliteMeta::open)?;
+        let open = if meta.knows_uploads() { DiskBlobs::reopen } else { DiskBlobs::open };
+        let blobs = open_blobs(settings, data_dir, |root, options| open(root, options, budget.clone()))?;
         Ok(Self {
             node: queue::Holder(format!("{:016x}", fastrand::u64(..)).into()),
-            blobs: open_blobs(settings, data_dir, budget)?,
+            blobs,
             queue: open_queue(settings, data_dir, &clock)?,
-            meta: Arc::new(open_meta(settings, data_dir, SqliteMeta::open)?),
+            meta: Arc::new(meta),
             clock,
             outcomes: Outcomes::default(),
             registry: Registry::default(),
@@ -69,14 +72,22 @@ impl Stack {
     }
 }
 
-/// Opens the store of objects alone.
+/// Opens the store of objects alone, to read it beside the process that writes it.
 ///
 /// # Errors
 /// When it cannot be opened.
-pub fn open_blobs(
+pub fn open_blobs_to_read(
     settings: &Settings,
     data_dir: &Path,
     budget: &Budget,
+) -> Result<Arc<dyn storage::Blobs>, OpenError> {
+    open_blobs(settings, data_dir, |root, _| DiskBlobs::open_to_read(root, budget.clone()))
+}
+
+fn open_blobs(
+    settings: &Settings,
+    data_dir: &Path,
+    open: impl FnOnce(&Path, DiskOptions) -> Result<DiskBlobs, ProbeError>,
 ) -> Result<Arc<dyn storage::Blobs>, OpenError> {
     let storage = &settings.storage;
     let options = DiskOptions {
@@ -85,7 +96,7 @@ pub fn open_blobs(
     };
     match Url::of(&storage.url) {
         Some(Url { scheme: "file", rest }) => {
-            let disk = DiskBlobs::open(&in_dir(data_dir, rest), options, budget.clone());
+            let disk = open(&in_dir(data_dir, rest), options);
             Ok(Arc::new(disk.map_err(|source| OpenError::failed("storage", source))?))
         }
         _ => Err(OpenError::unknown("storage.url", &storage.url)),
@@ -154,6 +165,11 @@ impl<'a> Url<'a> {
     fn of(text: &'a str) -> Option<Self> {
         text.split_once("://").map(|(scheme, rest)| Self { scheme, rest })
     }
+}
+
+/// Whether a backend lies in the data directory, which nobody else has.
+pub fn is_in_data_dir(url: &str) -> bool {
+    Url::of(url).is_some_and(|url| url.rest.starts_with("./"))
 }
 
 /// `/absolute` as it is; `./relative` in the data directory.

@@ -45,8 +45,8 @@ pub(crate) async fn commit(stored: &Stored, credit: Credit) -> Receipt {
 pub(crate) enum Decided {
     /// The metadata is there.
     Stored,
-    /// The upload failed, for this reason.
-    Failed(&'static str),
+    /// The upload failed; the ledger has the reason.
+    Failed,
     /// Not within the time.
     NotYet,
 }
@@ -59,9 +59,9 @@ pub(crate) async fn decided(
 ) -> Decided {
     let wait = wait.min(app.settings.ingest.max_wait.0);
     match timeout(wait, listener.outcome()).await {
-        Ok(Some(outcome)) => match (outcome.state, outcome.reason) {
-            (State::Stored | State::Deleted, _) => Decided::Stored,
-            (State::Failed, reason) => Decided::Failed(reason.unwrap_or("internal")),
+        Ok(Some(outcome)) => match outcome.state {
+            State::Stored | State::Deleted => Decided::Stored,
+            State::Failed => Decided::Failed,
         },
         Ok(None) | Err(_) => Decided::NotYet,
     }

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use headworks_shared::{
     http::{Code, Context, Problem, Reply},
-    model::{ObjectPath, Receipt, Seal, Status},
+    meta::Found,
+    model::{ObjectPath, Seal, Status},
     report::Report,
     storage::{Head, Key, PutError, Source},
 };
@@ -99,7 +100,7 @@ pub(crate) async fn one<F: Frames>(
     credit: Credit,
 ) -> Ended {
     let Identity { id, marker, earlier } =
-        repeat::identify(app, wants, &path).await.map_err(|problem| (Outcome::Rejected, problem))?;
+        repeat::identify(app, wants, &path).await.map_err(|problem| (blame(&problem), problem))?;
     let key = Key::object(&wants.scope, id);
     let bounds = Bounds::from(&app.settings.ingest);
     let mut body =
@@ -114,42 +115,68 @@ pub(crate) async fn one<F: Frames>(
     envelope.marker = marker;
     let put = app.stack.blobs.put(&key, &envelope, &mut body).await;
     match put {
-        Ok(seal) => finish(app, wants, Stored { id, envelope, seal }, credit, body.last_byte_at()).await,
+        Ok(seal) => {
+            let begun = Begun::Now { last_byte_at: body.last_byte_at() };
+            finish(app, wants, Stored { id, envelope, seal }, credit, begun).await
+        }
         // Another try of the same upload was quicker.
         Err(PutError::Exists) if marker.is_some() => {
             let head = stat(app, &key).await?;
-            same(app, &key, head, &body.seal(), credit).await
+            same(app, wants, &key, head, &body.seal(), credit).await
         }
         Err(error) => Err(answer::put_problem(&error)),
     }
 }
 
+/// Whose fault a problem is.
+fn blame(problem: &Problem) -> Outcome {
+    if problem.code().status().is_server_error() { Outcome::Failed } else { Outcome::Rejected }
+}
+
+/// When an upload began.
+#[derive(Clone, Copy)]
+enum Begun {
+    /// With this request.
+    Now { last_byte_at: Option<Instant> },
+    /// With an earlier one, which this one repeats.
+    Before,
+}
+
 /// Commits the upload, and waits for its end where the client or its condition asks for it.
-async fn finish(
-    app: &App,
-    wants: &Wants,
-    stored: Stored,
-    credit: Credit,
-    last_byte_at: Option<Instant>,
-) -> Ended {
-    let wait = wants.wait.or(wants.only_if_absent.then_some(DECISION));
+async fn finish(app: &App, wants: &Wants, stored: Stored, credit: Credit, begun: Begun) -> Ended {
+    let conditional = stored.envelope.only_if_absent;
+    let wait = wants.wait.or(conditional.then_some(DECISION));
     let listener = wait.map(|_| app.stack.outcomes.listen(stored.id));
     let mut receipt = commit(&stored, credit).await;
-    app.metrics.bytes.inc_by(receipt.size);
-    app.metrics.commit_seconds.observe(last_byte_at.map_or(0.0, |at| at.elapsed().as_secs_f64()));
-    let outcome = if receipt.status == Status::Deferred { Outcome::Deferred } else { Outcome::Accepted };
+    let outcome = match begun {
+        _ if receipt.status == Status::Deferred => Outcome::Deferred,
+        Begun::Now { .. } => Outcome::Accepted,
+        Begun::Before => Outcome::Repeated,
+    };
+    if let Begun::Now { last_byte_at } = begun {
+        app.metrics.bytes.inc_by(receipt.size);
+        app.metrics.commit_seconds.observe(last_byte_at.map_or(0.0, |at| at.elapsed().as_secs_f64()));
+    }
     let decided = match (listener, wait) {
         (Some(listener), Some(wait)) => commit::decided(app, listener, wait).await,
         _ => Decided::NotYet,
     };
     match decided {
         Decided::Stored => receipt.status = Status::Stored,
-        Decided::Failed("exists") => return Err((Outcome::Rejected, exists())),
-        Decided::Failed(_) => receipt.status = Status::Failed,
-        Decided::NotYet if wants.only_if_absent => return Ok((outcome, answer::undecided(&receipt))),
+        Decided::Failed if conditional && lost(app, &stored).await => {
+            return Err((Outcome::Rejected, exists()));
+        }
+        Decided::Failed => receipt.status = Status::Failed,
+        Decided::NotYet if conditional => return Ok((outcome, answer::undecided(&receipt))),
         Decided::NotYet => {}
     }
     Ok((outcome, answer::receipt(&receipt)))
+}
+
+/// Whether an upload failed because another one was first at its path.
+async fn lost(app: &App, stored: &Stored) -> bool {
+    let found = app.stack.meta.find(&stored.envelope.scope, stored.id).await;
+    matches!(found, Ok(Some(Found::Failed { reason })) if reason == Code::Exists.as_str())
 }
 
 /// Refuses an upload whose path is taken, before its body. The processor's transaction has the last word.
@@ -185,19 +212,19 @@ async fn again<F: Frames>(
         return Err((Outcome::Rejected, repeat::reused("the key was used for other content")));
     }
     if stored.is_some_and(|digests| wants.announced.proves(&digests)) {
-        return repeated(app, key, head, credit).await;
+        return repeated(app, wants, key, head, credit).await;
     }
     while let Some(chunk) = std::future::poll_fn(|context| body.poll_chunk(context)).await {
         chunk.map_err(|error| answer::put_problem(&PutError::Body(error)))?;
     }
-    same(app, key, head, &body.seal(), credit).await
+    same(app, wants, key, head, &body.seal(), credit).await
 }
 
 /// The bytes have passed: they are the same, or the key stands for something else.
-async fn same(app: &App, key: &Key, head: Head, seen: &Seal, credit: Credit) -> Ended {
+async fn same(app: &App, wants: &Wants, key: &Key, head: Head, seen: &Seal, credit: Credit) -> Ended {
     match &head.seal {
         Some(seal) if seal.size == seen.size && seal.digests.crc64nvme == seen.digests.crc64nvme => {
-            repeated(app, key, head, credit).await
+            repeated(app, wants, key, head, credit).await
         }
         _ => Err((Outcome::Rejected, repeat::reused("the key was used for other content"))),
     }
@@ -205,13 +232,12 @@ async fn same(app: &App, key: &Key, head: Head, seen: &Seal, credit: Credit) -> 
 
 /// Queues the job again, which is harmless, and gives the answer of the first time; but not before the object is durable, because
 /// the first try may still be at it.
-async fn repeated(app: &App, key: &Key, head: Head, credit: Credit) -> Ended {
+async fn repeated(app: &App, wants: &Wants, key: &Key, head: Head, credit: Credit) -> Ended {
     let failed = |error| (Outcome::Failed, answer::storage_problem(&error));
     app.stack.blobs.confirm(key).await.map_err(failed)?;
     match (key.upload(), head.envelope, head.seal) {
         (Some((_, id)), Some(envelope), Some(seal)) => {
-            let receipt: Receipt = commit(&Stored { id, envelope, seal }, credit).await;
-            Ok((Outcome::Repeated, answer::receipt(&receipt)))
+            finish(app, wants, Stored { id, envelope, seal }, credit, Begun::Before).await
         }
         _ => {
             error!(%key, "object without its envelope");

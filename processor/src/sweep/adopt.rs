@@ -3,7 +3,7 @@
 use std::{fmt, ops::ControlFlow};
 
 use headworks_shared::{
-    model::{Envelope, Job, Scope, Seal, State, Timestamp, UploadId},
+    model::{Envelope, Job, Priority, Scope, Seal, State, Timestamp, UploadId},
     queue::Error as QueueError,
     report::Report,
     storage::{Error, Head, Key, Listed, Prefix},
@@ -56,6 +56,7 @@ impl Sweeper<'_> {
         from: Timestamp,
         report: &mut SweepReport,
     ) -> Result<(), SweepError> {
+        self.full = None;
         let now = self.stack.clock.now();
         let window = Window { from, settled: now.before(self.settings.settle.0) };
         for hour in hours(window.from, now) {
@@ -132,15 +133,28 @@ impl Sweeper<'_> {
                     report.strangers += 1;
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                // The others are not to wait for it. If it is the whole store, the next page says so.
+                Err(error) => {
+                    self.pass_over(id, &Report(&error));
+                    report.unread += 1;
+                    continue;
+                }
             };
             let Some((envelope, seal)) = self.receipt(id, key, head).await? else {
                 report.strangers += 1;
                 continue;
             };
+            let priority = envelope.priority;
+            if self.full.is_some_and(|full| priority.index() >= full.index()) {
+                continue;
+            }
             match self.stack.queue.push(Job::object_stored(id, envelope, seal, true), None).await {
                 Ok(()) => report.adopted += 1,
-                Err(QueueError::Full) => return Ok(ControlFlow::Break(())),
+                Err(QueueError::Full) if priority == Priority::High => return Ok(ControlFlow::Break(())),
+                Err(QueueError::Full) => {
+                    self.full = Some(priority);
+                    report.cut_short = true;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

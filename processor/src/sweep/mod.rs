@@ -15,7 +15,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use headworks_shared::{
     config::{Settings, settings},
     meta,
-    model::{Timestamp, UploadId},
+    model::{Priority, Timestamp, UploadId},
     queue,
     report::Report,
     shutdown::Stop,
@@ -54,6 +54,8 @@ pub struct SweepReport {
     pub removed: u64,
     /// Objects that say nothing about themselves; they are left alone.
     pub strangers: u64,
+    /// Objects that could not be looked at; the next sweep tries again.
+    pub unread: u64,
     /// Unfinished puts that were cleared away.
     pub unfinished: u64,
     /// Markers of idempotency keys that were cleared away.
@@ -115,11 +117,13 @@ struct Sweeper<'a> {
     stack: &'a Stack,
     settings: &'a settings::Sweep,
     strangers: HashSet<UploadId>,
+    /// The most urgent priority for which the queue has no room in this round.
+    full: Option<Priority>,
 }
 
 impl<'a> Sweeper<'a> {
     fn new(stack: &'a Stack, settings: &'a settings::Sweep) -> Self {
-        Self { stack, settings, strangers: HashSet::new() }
+        Self { stack, settings, strangers: HashSet::new(), full: None }
     }
 
     async fn sweep(&mut self, reach: Reach) -> Result<SweepReport, SweepError> {
@@ -130,7 +134,7 @@ impl<'a> Sweeper<'a> {
             Reach::Deep => {
                 let last = self.last_deep(begun).await?;
                 self.adopt(last.before(DEEP), &mut report).await?;
-                if !report.cut_short {
+                if !report.cut_short && report.unread == 0 {
                     meta.set_swept(begun).await?;
                 }
                 self.clear_away(&mut report).await?;

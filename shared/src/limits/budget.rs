@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tracing::{info, warn};
 
 /// Leases are counted in units of 1 KiB, so that the count fits a semaphore.
 const UNIT: usize = 1024;
@@ -14,21 +15,41 @@ const UNIT: usize = 1024;
 pub struct Budget {
     units: Arc<Semaphore>,
     limit: usize,
+    /// Whether nothing is leased for now, however much there is.
+    held: Arc<watch::Sender<bool>>,
 }
 
 impl Budget {
     /// A budget of `bytes`, rounded up to a whole KiB.
     pub fn new(bytes: usize) -> Self {
         let limit = bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        Self { units: Arc::new(Semaphore::new(limit)), limit }
+        Self { units: Arc::new(Semaphore::new(limit)), limit, held: Arc::new(watch::Sender::new(false)) }
+    }
+
+    /// Leases nothing more until [`Self::release`]: memory is so short that streams in flight must stop reading.
+    pub fn hold(&self) {
+        if !self.held.send_replace(true) {
+            warn!("uploads in flight are held: memory is nearly gone");
+        }
+    }
+
+    /// Leases again.
+    pub fn release(&self) {
+        if self.held.send_replace(false) {
+            info!("uploads in flight go on");
+        }
     }
 
     /// Waits for the right to buffer `bytes` (at most the whole budget); first come, first served. The caller sets the deadline.
     pub async fn lease(&self, bytes: usize) -> Leased {
         let units = u32::try_from(bytes.div_ceil(UNIT).clamp(1, self.limit)).unwrap_or(u32::MAX);
+        if *self.held.borrow() {
+            // Its sender is ours, so the wait ends with what it waits for.
+            drop(self.held.subscribe().wait_for(|held| !held).await);
+        }
         // The semaphore is never closed; without a permit the lease would only be unaccounted.
         let permit = Arc::clone(&self.units).acquire_many_owned(units).await.ok();
-        Leased { permit, units: Arc::clone(&self.units) }
+        Leased { permit, units: Arc::clone(&self.units), held: Arc::clone(&self.held) }
     }
 
     /// The most bytes that may be leased.
@@ -47,6 +68,7 @@ impl Budget {
 pub struct Leased {
     permit: Option<OwnedSemaphorePermit>,
     units: Arc<Semaphore>,
+    held: Arc<watch::Sender<bool>>,
 }
 
 impl Leased {
@@ -58,6 +80,9 @@ impl Leased {
     /// Makes it good for `bytes` more, if they are to be had at once.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        if *self.held.borrow() {
+            return false;
+        }
         let Ok(more) = Arc::clone(&self.units).try_acquire_many_owned(units) else { return false };
         match &mut self.permit {
             Some(permit) => permit.merge(more),
@@ -94,6 +119,9 @@ mod tests {
         let second = budget.lease(1 << 30).now_or_never();
         assert!(second.is_none(), "more than the budget waits for the whole of it");
         drop(first);
+        budget.hold();
+        assert!(budget.lease(1).now_or_never().is_none(), "nothing is leased while it is held");
+        budget.release();
         assert_eq!(budget.lease(1 << 30).await.bytes(), budget.limit_bytes());
         assert_eq!(budget.used_bytes(), 0);
     }

@@ -59,7 +59,4 @@ pub enum BodyError {
     /// The body's framing (multipart, chunked) is broken.
     #[error("body is malformed: {0}")]
     Malformed(&'static str),
-    /// Headworks is stopping and the grace is over.
-    #[error("server is stopping")]
-    Stopping,
 }

@@ -33,6 +33,8 @@ const AUDIT_TIMEOUT: Duration = Duration::from_secs(1800);
 /// The writer's page cache: the inner pages of all trees, and the leaves that a batch touches. 4 MiB, in SQLite's negative KiB.
 const WRITER_CACHE_KIB: i32 = -(4 << 10);
 
+const KNOWS_UPLOADS: &str = "SELECT EXISTS (SELECT 1 FROM ledger)";
+
 /// Metadata in a SQLite file. Dropping it waits for the transaction in progress and closes the file.
 #[derive(Debug)]
 pub struct SqliteMeta {
@@ -40,6 +42,7 @@ pub struct SqliteMeta {
     readers: Readers,
     auditors: Readers,
     writer: Option<Writer>,
+    knows_uploads: bool,
 }
 
 /// How a file is used.
@@ -59,8 +62,14 @@ impl SqliteMeta {
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let connection = sqlite::open(path, Synchronous::Full, MIGRATIONS)?;
         connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)?;
+        let knows_uploads = connection.query_row(KNOWS_UPLOADS, [], |row| row.get(0))?;
         let writer = Writer::start(connection, "metadata writer", options.deadlines(ANSWER_TIMEOUT))?;
-        Ok(Self { writer: Some(writer), ..Self::open_to_read(path, options)? })
+        Ok(Self { writer: Some(writer), knows_uploads, ..Self::open_to_read(path, options)? })
+    }
+
+    /// Whether the ledger knew any upload when it was opened to be written.
+    pub fn knows_uploads(&self) -> bool {
+        self.knows_uploads
     }
 
     /// Opens the file at `path` to read it, beside the process that writes it. Whatever would write is an error.
@@ -73,6 +82,7 @@ impl SqliteMeta {
             readers: Readers::open(path, version, options.pool, options.deadlines(ANSWER_TIMEOUT))?,
             auditors: Readers::open(path, version, 1, options.deadlines(AUDIT_TIMEOUT))?,
             writer: None,
+            knows_uploads: false,
         })
     }
 

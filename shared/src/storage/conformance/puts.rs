@@ -65,7 +65,7 @@ pub async fn a_body_that_breaks_off_leaves_nothing_and_its_error_comes_back(stor
         BodyError::TooSlow { received: 3, waited: Duration::from_secs(1) },
         BodyError::Digest { algorithm: "sha-256" },
         BodyError::Malformed("chunk size"),
-        BodyError::Stopping,
+        BodyError::Malformed("a test"),
     ];
     for (error, size) in
         errors.iter().cycle().zip([0, 1, SMALL_BODY - 1, SMALL_BODY, SMALL_BODY + 1, 700_000])

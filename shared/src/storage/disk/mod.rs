@@ -51,8 +51,9 @@ const MIN_BATCH: usize = 64 << 10;
 /// What the batches of all streams together should come to.
 const BATCHES_OF_ALL: usize = 16 << 20;
 
-/// Threads that wait for a disk: so many syncs at once share the file system's journal.
-const SYNCING: usize = 64;
+/// Threads that wait for a disk: so many syncs at once share the file system's journal. The runtime's pool must have more: all else
+/// that blocks needs some too.
+pub const SYNCING: usize = 64;
 
 /// With more streams than this, the others keep the cores busy while one waits for its write.
 const OVERLAP_BELOW: usize = 8;
@@ -87,12 +88,35 @@ impl DiskBlobs {
         let stage =
             Stage::open(root).map_err(|source| ProbeError::Write { folder: root.to_owned(), source })?;
         probe::try_out(root, &stage)?;
+        Ok(Self::new(root, stage, options, budget))
+    }
+
+    /// Opens a store that must be there, because uploads in it are known. An empty folder in its place would say that all of them
+    /// are gone.
+    ///
+    /// # Errors
+    /// When there is no store in the folder; and as [`Self::open`].
+    pub fn reopen(root: &Path, options: Options, budget: Budget) -> Result<Self, ProbeError> {
+        probe::find(root)?;
+        Self::open(root, options, budget)
+    }
+
+    /// Opens a store to read it, beside the process that writes it.
+    ///
+    /// # Errors
+    /// When there is no store in the folder.
+    pub fn open_to_read(root: &Path, budget: Budget) -> Result<Self, ProbeError> {
+        probe::find(root)?;
+        Ok(Self::new(root, Stage::of(root), Options { fsync: false, small_body: 0 }, budget))
+    }
+
+    fn new(root: &Path, stage: Stage, options: Options, budget: Budget) -> Self {
         let Options { fsync, small_body } = options;
         let tree = Arc::new(Tree::new(root, stage, fsync));
         // Without syncs writing is work for a core, and not waiting.
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let lanes = Lanes::new(if fsync { SYNCING } else { cores });
-        Ok(Self { tree, lanes, budget, small_body, streams: Arc::default() })
+        Self { tree, lanes, budget, small_body, streams: Arc::default() }
     }
 
     async fn put_batches(

@@ -22,6 +22,16 @@ pub enum ProbeError {
         /// Why.
         source: io::Error,
     },
+    /// There is no store in it, and there should be.
+    #[error(
+        "the folder {} holds no store of Headworks, but uploads in it are known: mount its disk, or mend storage.url; where the \
+         objects are lost for good, make the folder {} by hand",
+        folder.display(), folder.join(STAGE).display()
+    )]
+    Gone {
+        /// Which folder.
+        folder: PathBuf,
+    },
     /// No extended attributes.
     #[error(
         "the file system of {} keeps no extended attributes of {MAX_BYTES} bytes, and objects keep their envelope in one: use ext4, xfs, btrfs, or tmpfs of Linux 6.6 or later",
@@ -46,6 +56,11 @@ pub enum ProbeError {
 /// Makes the store's folder.
 pub(super) fn prepare(root: &Path) -> Result<(), ProbeError> {
     fs::create_dir_all(root).map_err(|source| ProbeError::Write { folder: root.to_owned(), source })
+}
+
+/// Whether there is a store in the folder.
+pub(super) fn find(root: &Path) -> Result<(), ProbeError> {
+    if Stage::of(root).is_there() { Ok(()) } else { Err(ProbeError::Gone { folder: root.to_owned() }) }
 }
 
 /// Writes a file, gives it an attribute, and renames it twice: the second time must fail.

@@ -24,10 +24,16 @@ pub(super) struct Stage {
 }
 
 impl Stage {
+    /// Makes the folder if need be.
     pub(super) fn open(store: &Path) -> io::Result<Self> {
-        let root = store.join(STAGE);
-        fs::create_dir_all(&root)?;
-        Ok(Self { root })
+        let stage = Self::of(store);
+        fs::create_dir_all(&stage.root)?;
+        Ok(stage)
+    }
+
+    /// The stage of a store, made or not.
+    pub(super) fn of(store: &Path) -> Self {
+        Self { root: store.join(STAGE) }
     }
 
     /// Makes an empty staged file.

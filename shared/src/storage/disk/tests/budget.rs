@@ -112,7 +112,7 @@ async fn what_was_leased_is_given_back_however_a_put_ends() {
             until("leased after success", 0, || budget.used_bytes()).await;
             assert!(blobs.put(&key, &envelope("a"), &mut Body::of(&content)).await.is_err());
             until("leased after a refusal", 0, || budget.used_bytes()).await;
-            let mut broken = Body::of(&content).ending(End::Broken(BodyError::Stopping));
+            let mut broken = Body::of(&content).ending(End::Broken(BodyError::Malformed("a test")));
             assert!(blobs.put(&key, &envelope("a"), &mut broken).await.is_err());
             until("leased after an error", 0, || budget.used_bytes()).await;
             until("staged files", 0, || staged(&root)).await;

@@ -114,3 +114,15 @@ async fn strangers_among_the_objects_are_not_listed() {
     let listed = blobs.list(&Prefix::objects(), None, 10).await.unwrap();
     assert_eq!(listed.into_iter().map(|listed| listed.key).collect::<Vec<_>>(), [key]);
 }
+
+#[tokio::test]
+async fn an_empty_folder_is_not_taken_for_a_store_that_is_known() {
+    let root = tempfile::tempdir().unwrap();
+    let budget = || Budget::new(PLENTY);
+    assert!(matches!(DiskBlobs::reopen(root.path(), NONE, budget()), Err(ProbeError::Gone { .. })));
+    assert!(matches!(DiskBlobs::open_to_read(root.path(), budget()), Err(ProbeError::Gone { .. })));
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "it was made into one");
+    drop(open(root.path(), NONE).unwrap());
+    assert!(DiskBlobs::reopen(root.path(), NONE, budget()).is_ok());
+    assert!(DiskBlobs::open_to_read(root.path(), budget()).is_ok());
+}
