@@ -25,6 +25,7 @@ pub(crate) struct AuditArgs {
 #[expect(clippy::print_stdout, reason = "this command is there to print")]
 pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let settings = args.place.load()?.settings;
+    args.place.must_be_there()?;
     let sweep = &settings.processor.sweep;
     let audited = short_runtime()?.block_on(async {
         let blobs = open_blobs_to_read(&settings, &args.place.data_dir, &Budget::new(1 << 20))?;

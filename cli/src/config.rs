@@ -31,7 +31,7 @@ enum What {
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     match &args.what {
         What::Check(place) => {
-            place.load()?;
+            headworks_processor::check(&place.load()?.settings)?;
             println!("the settings are fine");
         }
         What::Print(place) => print!("{}", place.load()?.print()),

@@ -21,7 +21,7 @@ pub(crate) struct HealthArgs {
 
 #[expect(clippy::print_stdout, reason = "this command is there to print")]
 pub(crate) fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
-    let rest = args.url.strip_prefix("http://").context("the URL begins with http://")?;
+    let rest = args.url.strip_prefix("http://").context("the URL must begin with http://")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, "readyz"));
     let address = host.to_socket_addrs()?.next().with_context(|| format!("no address for {host}"))?;
     let mut stream =

@@ -11,6 +11,7 @@ mod sweep;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use headworks_processor::StartError;
 use headworks_shared::config::{self as settings, Loaded, Mistakes};
 
 /// jemalloc gives memory back after a burst, so that the memory gate opens again; `.cargo/config.toml` sets it so.
@@ -65,6 +66,16 @@ impl Place {
     fn load(&self) -> Result<Loaded, Mistakes> {
         settings::load(self.config.as_deref(), settings::environment())
     }
+
+    /// Only `serve` makes a data directory; for the others a wrong name is a mistake.
+    fn must_be_there(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.data_dir.is_dir(),
+            "there is no data directory {}: name one with --data-dir",
+            self.data_dir.display()
+        );
+        Ok(())
+    }
 }
 
 fn main() -> ExitCode {
@@ -81,7 +92,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("headworks: {error:#}");
-            if error.is::<Mistakes>() { ExitCode::from(EX_USAGE) } else { ExitCode::FAILURE }
+            if error.is::<Mistakes>() || error.is::<StartError>() {
+                ExitCode::from(EX_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

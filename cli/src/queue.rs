@@ -76,6 +76,7 @@ pub(crate) fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
 #[expect(clippy::print_stdout, reason = "this command is there to print")]
 fn depth(place: &Place) -> anyhow::Result<()> {
     let settings = place.load()?.settings;
+    place.must_be_there()?;
     let depth = peek_depth(&queue_file(&settings, &place.data_dir)?, &Clock::system())?;
     for priority in Priority::ALL {
         let of = priority.index();
@@ -92,6 +93,7 @@ fn depth(place: &Place) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "this command is there to print")]
 async fn list(place: &Place) -> anyhow::Result<()> {
+    place.must_be_there()?;
     let meta = open_meta_to_read(&place.load()?.settings, &place.data_dir)?;
     for letter in meta.dead(PAGE).await? {
         println!("{}  {}  {} tries  {}", letter.job.id, letter.at, letter.job.tries, letter.error);
@@ -101,6 +103,7 @@ async fn list(place: &Place) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "this command is there to print")]
 async fn show(place: &Place, id: UploadId) -> anyhow::Result<()> {
+    place.must_be_there()?;
     let meta = open_meta_to_read(&place.load()?.settings, &place.data_dir)?;
     let Some(letter) = meta.dead_letter(id).await? else { bail!("no dead letter for {id}") };
     println!("{}", serde_json::to_string_pretty(&letter.job)?);
@@ -137,6 +140,7 @@ async fn discard(place: &Place, id: UploadId) -> anyhow::Result<()> {
 /// Opens everything, for this command alone.
 pub(crate) fn open(place: &Place) -> anyhow::Result<(DataDir, Stack)> {
     let settings = place.load()?.settings;
+    place.must_be_there()?;
     let lock = DataDir::lock(&place.data_dir)?;
     let budget = Budget::new(settings.ingest.limits.buffer.as_usize());
     let stack = Stack::open(&settings, lock.path(), &budget, &Tasks::new(Stop::new()))?;

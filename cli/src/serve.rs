@@ -51,6 +51,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut settings = args.place.load()?.settings;
     settings.ingest.listen = args.listen.unwrap_or(settings.ingest.listen);
     settings.ingest.admin = args.admin.unwrap_or(settings.ingest.admin);
+    headworks_processor::check(&settings)?;
     logs::start(&settings.log);
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -24,8 +24,8 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         Ok::<_, anyhow::Error>(sweep_once(&stack, &settings, Reach::Deep).await?)
     })?;
     println!(
-        "{} objects looked up, {} adopted, {} leftovers removed",
-        report.looked_up, report.adopted, report.removed
+        "{} objects looked up, {} adopted, {} leftovers removed (objects younger than {:?} are left to the next sweep)",
+        report.looked_up, report.adopted, report.removed, settings.processor.sweep.settle.0
     );
     Ok(ExitCode::SUCCESS)
 }

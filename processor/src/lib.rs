@@ -67,6 +67,14 @@ pub fn start(stack: &Stack, settings: &Settings, tasks: &Tasks) -> Result<(), St
     Ok(())
 }
 
+/// Looks at the webhooks of the settings, as [`start`] does.
+///
+/// # Errors
+/// When one cannot be used: all mistakes at once.
+pub fn check(settings: &Settings) -> Result<(), StartError> {
+    notify::Receivers::new(&settings.notify).map(drop)
+}
+
 /// What the processor's tasks share.
 pub(crate) struct Processor {
     stack: Stack,

@@ -60,9 +60,17 @@ impl Announced {
         self.sha512.is_some() || self.in_trailer
     }
 
-    /// Takes in digests from a trailer. One that was not announced in `Trailer` counts only if it was computed.
-    pub(super) fn add_trailers(&mut self, fields: &HeaderMap) -> Result<(), BodyError> {
-        self.read(fields).map_err(|_| BodyError::Malformed("a digest in the trailer cannot be read"))
+    /// Takes in digests from a trailer. One that was not computed, because `Trailer` did not announce it, proves nothing and is refused.
+    pub(super) fn add_trailers(&mut self, fields: &HeaderMap, computed: &Hasher) -> Result<(), BodyError> {
+        self.read(fields).map_err(|_| BodyError::Malformed("a digest in the trailer cannot be read"))?;
+        let unknown = (self.sha256.is_some() && computed.digests().sha256.is_none())
+            || (self.sha512.is_some() && computed.sha512().is_none());
+        if unknown {
+            return Err(BodyError::Malformed(
+                "a digest in the trailer needs 'Trailer: Content-Digest' in the head",
+            ));
+        }
+        Ok(())
     }
 
     /// The first algorithm whose digest is not that of the bytes.

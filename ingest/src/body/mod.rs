@@ -151,7 +151,9 @@ impl<F: Frames> Source for UploadBody<F> {
             let result = match frame {
                 Ok(Some(Frame::Data(chunk))) if chunk.is_empty() => continue,
                 Ok(Some(Frame::Data(chunk))) => self.take(&chunk).map(|()| Some(chunk)),
-                Ok(Some(Frame::Trailers(fields))) => self.announced.add_trailers(&fields).map(|()| None),
+                Ok(Some(Frame::Trailers(fields))) => {
+                    self.announced.add_trailers(&fields, &self.hasher).map(|()| None)
+                }
                 Ok(None) => self.end().map(|()| None),
                 Err(error) => Err(error),
             };

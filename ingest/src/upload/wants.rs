@@ -39,6 +39,7 @@ impl Wants {
     pub(crate) fn of(head: &Parts) -> Result<Self, Problem> {
         let headers = &head.headers;
         expectation(headers)?;
+        understood(headers)?;
         Ok(Self {
             scope: scope(headers).map_err(Problem::close)?,
             content_type: content_type(headers)?,
@@ -79,6 +80,27 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
         return Err(bad(name, "may stand only once"));
     }
     value.to_str().map(|text| Some(text.trim())).map_err(|_| bad(name, "must be visible ASCII"))
+}
+
+/// Headers that would change what an upload means, and that are not taken: passing over them would break a promise.
+fn understood(headers: &HeaderMap) -> Result<(), Problem> {
+    for name in [header::IF_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE] {
+        if headers.contains_key(&name) {
+            return Err(bad(&name, "is not taken for uploads; If-None-Match: * is"));
+        }
+    }
+    if headers.contains_key(header::CONTENT_RANGE) {
+        // RFC 9110 section 14.5.
+        return Err(bad(&header::CONTENT_RANGE, "an object is uploaded whole"));
+    }
+    match text(headers, &header::CONTENT_ENCODING)? {
+        Some(coding) if !coding.eq_ignore_ascii_case("identity") => {
+            let detail =
+                "Content-Encoding is not kept: upload what is to be stored, under its own media type";
+            Err(Problem::new(Code::UnsupportedMediaType).detail(detail).close())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn expectation(headers: &HeaderMap) -> Result<(), Problem> {
@@ -189,6 +211,9 @@ mod tests {
             ("content-type", "jpeg", Code::BadHeader),
             ("idempotency-key", "", Code::BadHeader),
             ("if-none-match", "\"abc\"", Code::BadHeader),
+            ("if-match", "*", Code::BadHeader),
+            ("content-range", "bytes 0-1/10", Code::BadHeader),
+            ("content-encoding", "gzip", Code::UnsupportedMediaType),
             ("priority", "u=9", Code::BadHeader),
             ("prefer", "wait=soon", Code::BadHeader),
             ("content-digest", "sha-256=nonsense", Code::BadDigest),

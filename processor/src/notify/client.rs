@@ -111,19 +111,21 @@ fn request(endpoint: &Endpoint, delivery: &Delivery, at: Timestamp) -> Result<Re
         .header("webhook-id", id)
         .header("webhook-timestamp", at.unix_seconds())
         .header("webhook-signature", signature);
-    if let Some(trace) = trace(&delivery.payload) {
+    let origin: Origin = serde_json::from_str(&delivery.payload).unwrap_or_default();
+    if let Some(trace) = origin.traceparent {
         request = request.header("traceparent", trace.child(fastrand::u64(..)).to_string());
+    }
+    if let Some(id) = origin.requestid {
+        request = request.header("x-request-id", id);
     }
     Ok(request.body(Full::from(delivery.payload.clone()))?)
 }
 
-/// The trace that the event belongs to.
-fn trace(payload: &str) -> Option<TraceContext> {
-    #[derive(Deserialize)]
-    struct Traced {
-        traceparent: Option<TraceContext>,
-    }
-    serde_json::from_str::<Traced>(payload).ok()?.traceparent
+/// The request that the event goes back to.
+#[derive(Default, Deserialize)]
+struct Origin {
+    traceparent: Option<TraceContext>,
+    requestid: Option<String>,
 }
 
 fn asked_wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {

@@ -48,9 +48,10 @@ impl Endpoint {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Its host, for logs: the rest of the URL may hold a token.
+    /// Its host and port, for logs: the rest of the URL may hold a token.
     pub(super) fn host(&self) -> &str {
-        self.uri.host().unwrap_or_default()
+        let authority = self.uri.authority().map_or("", |authority| authority.as_str());
+        authority.rsplit('@').next().unwrap_or_default()
     }
 
     /// As the outbox wants it.

@@ -62,7 +62,7 @@ codes! {
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "Object too large";
     /// The request holds more files than `ingest.max_files_per_request`. Those before were taken.
     TooManyFiles = "too_many_files", PAYLOAD_TOO_LARGE, "Too many files in one request";
-    /// `POST /v1/files` takes `multipart/form-data` with a boundary.
+    /// `POST /v1/files` takes `multipart/form-data` with a boundary; no upload takes a `Content-Encoding`.
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "Media type not supported";
     /// The range lies outside of the object; `Content-Range` tells its size.
     RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE, "Range not satisfiable";

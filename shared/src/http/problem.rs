@@ -24,7 +24,7 @@ impl Problem {
         Self { code, detail: None, reason: None, retry_after: None, allow: None, close: false }
     }
 
-    /// Says more about this occurrence, and what to do. For a 5xx that is not a refusal, never.
+    /// Says more about this occurrence than the code's help, and what to do. For a 5xx that is not a refusal, never.
     pub fn detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Some(detail.to_string());
         self
@@ -78,10 +78,10 @@ impl Problem {
             "status": self.code.status().as_u16(),
             "code": self.code.as_str(),
             "request_id": request_id,
+            "detail": self.detail.as_deref().unwrap_or(self.code.help().trim()),
         });
         if let Some(members) = body.as_object_mut() {
             let extra = [
-                ("detail", self.detail.as_ref().map(|detail| json!(detail))),
                 ("reason", self.reason.map(|reason| json!(reason))),
                 ("retry_after_s", self.retry_after_seconds().map(|seconds| json!(seconds))),
             ];

@@ -61,6 +61,11 @@ impl Screen {
         self.partial.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
     }
 
+    /// Whether the last request was read to its end, and nothing of the next one has come.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.expecting, Expecting::Head) && self.partial.is_empty()
+    }
+
     /// The rule that was broken, if one was: nothing goes through any more.
     pub(super) fn broken(&self) -> Option<Broken> {
         match self.expecting {

@@ -53,6 +53,9 @@ const MAX_READ_BUFFER: usize = 512 << 10;
 /// How long a closed connection may take to notice.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long, between two requests: only the next one may be on its way.
+const IDLE_LINGER: Duration = Duration::from_millis(200);
+
 /// How long accepting rests when the process is out of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -203,7 +206,8 @@ async fn connection<H: Handler>(
     }
     let slow = ended.is_err_and(|error| error.is_timeout());
     let (stream, end) = served.into_parts().io.into_inner().into_end(slow);
-    if timeout(LINGER, farewell(stream, end, rules.linger)).await.is_err() {
+    let patience = if end == End::Idle { IDLE_LINGER } else { LINGER };
+    if timeout(patience, farewell(stream, end, rules.linger)).await.is_err() {
         debug!(%peer, "connection closed on a client that would not");
     }
 }
@@ -211,7 +215,7 @@ async fn connection<H: Handler>(
 /// Says the last word where hyper could not, and closes so that the client can read it.
 async fn farewell(mut stream: TcpStream, end: End, linger: u64) {
     let open = match end {
-        End::Said => true,
+        End::Said | End::Idle => true,
         End::Owing(code) => stream.write_all(&last_word(&Problem::new(code).close())).await.is_ok(),
         // Whether or not the kernel can be told to forget it: it is closed.
         End::Stalled => stream.set_zero_linger().is_err(),

@@ -36,6 +36,8 @@ pub(super) struct Wire {
 pub(super) enum End {
     /// All was said.
     Said,
+    /// Between two requests: nobody waits for anything.
+    Idle,
     /// hyper reads no further, and a last word is owed.
     Owing(Code),
     /// The client took nothing of an answer for too long.
@@ -53,6 +55,7 @@ impl Wire {
         let end = match self.refused.or(too_slow) {
             _ if self.stalled.is_some() => End::Stalled,
             Some(code) => End::Owing(code),
+            None if self.screen.is_idle() => End::Idle,
             None => End::Said,
         };
         (self.stream, end)

@@ -24,6 +24,7 @@ pub fn event(record: &Record, verdict: Verdict, at: Timestamp) -> Option<Event> 
         path: record.envelope.path.clone(),
         time: at,
         trace: record.envelope.trace,
+        request_id: record.envelope.request_id.clone(),
         details,
     })
 }
@@ -48,6 +49,7 @@ pub fn deletion(
         path: path.clone(),
         time: at,
         trace,
+        request_id: None,
         details,
     }
 }

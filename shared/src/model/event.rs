@@ -64,6 +64,8 @@ pub struct Event {
     pub time: Timestamp,
     /// The trace of the upload.
     pub trace: Option<TraceContext>,
+    /// The `X-Request-Id` of the upload.
+    pub request_id: Option<String>,
     /// More about it: size, version and digests, or the reason of a failure.
     pub details: Value,
 }
@@ -85,6 +87,7 @@ impl Event {
             time: self.time,
             datacontenttype: "application/json",
             traceparent: self.trace,
+            requestid: self.request_id.as_deref(),
             data: Data { id: self.upload, path: &self.path, details: &self.details },
         };
         // Its keys are all text, so it has a form in JSON.
@@ -92,7 +95,7 @@ impl Event {
     }
 }
 
-/// The members of CloudEvents, with one of its extension for tracing.
+/// The members of CloudEvents, with its extension for tracing and one of our own.
 #[derive(Serialize)]
 struct CloudEvent<'a> {
     specversion: &'static str,
@@ -105,6 +108,8 @@ struct CloudEvent<'a> {
     datacontenttype: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<TraceContext>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requestid: Option<&'a str>,
     data: Data<'a>,
 }
 
@@ -131,10 +136,11 @@ mod tests {
             path: "a.jpg".parse().unwrap(),
             time: Timestamp::from_unix_ms(1_795_237_920_000),
             trace: None,
+            request_id: Some("r-1".to_owned()),
             details: json!({ "size": 3 }),
         };
         let told: Value = serde_json::from_str(&event.to_cloud_event()).unwrap();
-        assert_eq!(told["type"], "object.stored");
+        assert_eq!((&told["type"], &told["requestid"]), (&json!("object.stored"), &json!("r-1")));
         assert_eq!(told["source"], "/headworks/acme/web");
         assert_eq!(told["time"], "2026-11-21T05:12:00Z");
         assert_eq!(
