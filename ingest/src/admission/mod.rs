@@ -8,7 +8,12 @@ mod refusal;
 
 use std::sync::Arc;
 
-use headworks_shared::{config::Settings, limits::Gate, model::Priority, stack::Stack};
+use headworks_shared::{
+    config::Settings,
+    limits::{Budget, Gate, Leased},
+    model::Priority,
+    stack::Stack,
+};
 use prometheus::IntGauge;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -19,12 +24,16 @@ use self::credits::{Credits, NoCredit};
 pub use self::{credits::Credit, refusal::Refusal};
 use crate::metrics::Metrics;
 
+/// What a form's parser holds at most, besides what storage buffers of the file it is at.
+pub(crate) const FORM_BYTES: usize = 192 << 10;
+
 /// Decides which uploads may begin.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) gate: Gate,
     pub(crate) credits: Arc<Credits>,
     streams: Arc<Semaphore>,
+    forms: Arc<Semaphore>,
     hold: std::time::Duration,
     in_flight: IntGauge,
 }
@@ -34,6 +43,20 @@ pub(crate) struct Admission {
 pub struct Permit {
     _stream: OwnedSemaphorePermit,
     in_flight: IntGauge,
+}
+
+/// A form's place, and its parser's share of the byte budget.
+#[derive(Debug)]
+pub(crate) struct Form {
+    _turn: OwnedSemaphorePermit,
+    _buffered: Leased,
+}
+
+/// How many forms hold at most half of the budget: storage leases for their files while they hold theirs, so the other half is what
+/// they, and all other uploads, go on with.
+const fn most_forms(budget_bytes: usize) -> usize {
+    let forms = budget_bytes / 2 / FORM_BYTES;
+    if forms == 0 { 1 } else { forms }
 }
 
 impl Drop for Permit {
@@ -47,6 +70,7 @@ impl Admission {
         Self {
             gate,
             credits: Arc::new(Credits::new(stack, &settings.queue)),
+            forms: Arc::new(Semaphore::new(most_forms(settings.ingest.limits.buffer.as_usize()))),
             streams: Arc::new(Semaphore::new(settings.ingest.limits.streams.min(Semaphore::MAX_PERMITS))),
             hold: settings.ingest.limits.hold.0,
             in_flight: metrics.in_flight.clone(),
@@ -72,6 +96,16 @@ impl Admission {
         Ok(Permit { _stream: stream, in_flight: self.in_flight.clone() })
     }
 
+    /// The right to parse a form, for a share of this budget; in a small one a single form has half of it.
+    pub(crate) async fn form(&self, budget: &Budget) -> Result<Form, Refusal> {
+        let share = FORM_BYTES.min(budget.limit_bytes() / 2);
+        let place = async {
+            let turn = Arc::clone(&self.forms).acquire_owned().await.map_err(|_| Refusal::Streams)?;
+            Ok(Form { _turn: turn, _buffered: budget.lease(share).await })
+        };
+        timeout_at(Instant::now() + self.hold, place).await.unwrap_or(Err(Refusal::Streams))
+    }
+
     /// The right to put one job on the queue.
     pub(crate) async fn credit(&self, priority: Priority) -> Result<Credit, Refusal> {
         self.credits.take(priority, self.hold).await.map_err(|no| match no {
@@ -82,5 +116,16 @@ impl Admission {
 
     fn open(&self) -> Result<(), Refusal> {
         self.gate.shut().map_or(Ok(()), |reason| Err(Refusal::Shut(reason)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_hold_at_most_half_of_the_budget_and_one_may_always_come() {
+        assert_eq!((most_forms(0), most_forms(FORM_BYTES), most_forms(4 * FORM_BYTES)), (1, 1, 2));
+        assert!(most_forms(64 << 20) * FORM_BYTES <= 32 << 20);
     }
 }

@@ -1,42 +1,33 @@
 //! `POST /v1/files`: a form with one or more files, streamed one after another, with a result for each.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context as Poller, Poll, ready},
-};
+mod parser;
 
-use bytes::Bytes;
-use futures_util::Stream;
+use std::{future::poll_fn, sync::Arc};
+
 use headworks_shared::{
     http::{Code, Context, Problem, Reply, json},
     model::ObjectPath,
     report::Report,
-    storage::BodyError,
+    storage::{BodyError, PutError, Source},
 };
-use http::{StatusCode, request::Parts};
+use http::{HeaderValue, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
-use multer::{Field, Multipart};
 use serde_json::{Value, json as value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::error;
 
+use self::parser::{Parser, Part};
 use super::{
     simple::{Ended, one, refuse},
     wants::Wants,
 };
 use crate::{
     App,
+    admission::Credit,
     answer::put_problem,
-    body::{Announced, Frame, Frames, IncomingFrames},
+    body::{Announced, Bounds, IncomingFrames, UploadBody},
     metrics::{Outcome, Protocol},
 };
-
-/// What the form's parser may hold: a sip of [`SIP`] bytes, the one before it, and a boundary.
-const PARSER_BYTES: usize = 3 * SIP;
-
-/// The parser swallows all that is ready; so no more than this is ready at a time.
-const SIP: usize = 64 << 10;
 
 /// Takes the files of a form in.
 pub(crate) async fn post(
@@ -53,15 +44,16 @@ pub(crate) async fn post(
         return Err(Problem::new(Code::BadHeader).detail(detail).close());
     }
     let permit = app.admission.permit().await.map_err(|refusal| refuse(app, refusal))?;
+    let form = app.admission.form(&app.budget).await;
+    let form = form.map_err(|refusal| refuse(app, refusal))?;
     let first = app.admission.credit(wants.priority).await.map_err(|refusal| refuse(app, refusal))?;
     let (app, context) = (Arc::clone(app), context.clone());
     let tasks = app.tasks.clone();
     let upload = async move {
-        let _until_answered = permit;
-        let _buffered = app.budget.lease(PARSER_BYTES).await;
-        let sips = Sips { frames: IncomingFrames(body), received: 0, since_pause: 0 };
-        Form { app: &app, context: &context, wants, results: Vec::new() }
-            .take(Multipart::new(sips, boundary), first)
+        let _until_answered = (permit, form);
+        let unnamed = Bounds::from(&app.settings.ingest);
+        Form { app: &app, context: &context, wants, unnamed, results: Vec::new(), close: false }
+            .take(Parser::new(IncomingFrames(body), boundary), first)
             .await
     };
     tasks.finish(upload).await.unwrap_or_else(|broken| {
@@ -82,19 +74,32 @@ struct Form<'a> {
     app: &'a App,
     context: &'a Context,
     wants: Wants,
+    /// What all the parts that are passed over may still have together: as much as one object.
+    unnamed: Bounds,
     results: Vec<(StatusCode, Value)>,
+    /// The rest of the form is not read, so the connection ends with the answer.
+    close: bool,
 }
 
 impl Form<'_> {
-    async fn take(
-        mut self,
-        mut form: Multipart<'static>,
-        first: crate::admission::Credit,
-    ) -> Result<Reply, Problem> {
+    /// Reads the form. Where it breaks after a file was taken, that is one more result: the client must learn what it has stored.
+    async fn take(mut self, parser: Parser, first: Credit) -> Result<Reply, Problem> {
+        match self.read(parser, first).await {
+            Err(problem) if self.results.is_empty() => return Err(problem),
+            Err(problem) => {
+                self.close = true;
+                self.results.push((problem.code().status(), problem.to_json(&self.context.request_id)));
+            }
+            Ok(()) => {}
+        }
+        self.answer()
+    }
+
+    async fn read(&mut self, mut parser: Parser, first: Credit) -> Result<(), Problem> {
         let mut credit = Some(first);
-        while let Some(field) = self.next(&mut form).await? {
-            if field.name() != Some("file") {
-                self.pass_over(field).await?;
+        while let Some(part) = self.next(&mut parser).await? {
+            if part.name() != Some("file") {
+                self.pass_over(part).await?;
                 continue;
             }
             if self.results.len() >= self.app.settings.ingest.max_files_per_request {
@@ -106,49 +111,61 @@ impl Form<'_> {
                 None => self.app.admission.credit(self.wants.priority).await,
             };
             let ended = match right {
-                Ok(right) => self.file(field, right).await,
+                Ok(right) => self.file(part, right).await,
                 Err(refusal) => Err((Outcome::Refused, refuse(self.app, refusal))),
             };
             if !self.keep(ended)? {
+                self.close = true;
                 break;
             }
         }
-        self.answer()
+        Ok(())
     }
 
     /// The next part of the form; the parts before it were read to their ends.
-    async fn next(&self, form: &mut Multipart<'static>) -> Result<Option<Field<'static>>, Problem> {
-        match timeout(self.app.settings.ingest.limits.stall_timeout.0, form.next_field()).await {
-            Ok(field) => field.map_err(|error| put_problem(&body_error(&error, 0).into()).1),
+    async fn next(&self, parser: &mut Parser) -> Result<Option<Part>, Problem> {
+        match timeout(self.app.settings.ingest.limits.stall_timeout.0, parser.next()).await {
+            Ok(part) => part.map_err(|error| put_problem(&error.into()).1),
             Err(_) => Err(Problem::new(Code::TooSlow).close()),
         }
     }
 
-    async fn pass_over(&self, mut field: Field<'static>) -> Result<(), Problem> {
-        loop {
-            match timeout(self.app.settings.ingest.limits.stall_timeout.0, field.chunk()).await {
-                Ok(Ok(Some(_))) => {}
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Err(error)) => return Err(put_problem(&body_error(&error, 0).into()).1),
-                Err(_) => return Err(Problem::new(Code::TooSlow).close()),
-            }
+    /// Reads a part to its end for nothing, at an upload's pace.
+    async fn pass_over(&mut self, part: Part) -> Result<(), Problem> {
+        let begun = Instant::now();
+        let mut body = UploadBody::new(part, None, Announced::default(), false, self.unnamed);
+        while let Some(chunk) = poll_fn(|poller| body.poll_chunk(poller)).await {
+            chunk.map_err(|error| self.not_passed(error))?;
         }
+        self.unnamed.max_object = self.unnamed.max_object.saturating_sub(body.seal().size);
+        self.unnamed.upload_timeout = self.unnamed.upload_timeout.saturating_sub(begun.elapsed());
+        Ok(())
     }
 
-    async fn file(&self, field: Field<'static>, credit: crate::admission::Credit) -> Ended {
-        let path = match field.file_name().unwrap_or_default().parse::<ObjectPath>() {
+    fn not_passed(&self, error: BodyError) -> Problem {
+        let error = match error {
+            // The client is told the setting, not what the parts before had left of it.
+            BodyError::TooLarge { .. } => {
+                BodyError::TooLarge { limit: self.app.settings.ingest.max_object.0 }
+            }
+            error => error,
+        };
+        put_problem(&PutError::Body(error)).1
+    }
+
+    async fn file(&mut self, part: Part, credit: Credit) -> Ended {
+        let path = match part.file_name().unwrap_or_default().parse::<ObjectPath>() {
             Ok(path) => path,
             Err(error) => {
                 let problem = Problem::new(Code::BadPath).detail(format!("the file's name: {error}"));
-                return self.pass_over(field).await.map_or_else(
+                return self.pass_over(part).await.map_or_else(
                     |broken| Err((Outcome::Broken, broken)),
                     |()| Err((Outcome::Rejected, problem)),
                 );
             }
         };
-        let content_type = field.content_type().map(|kind| kind.as_ref().to_owned());
-        let wants = Wants { content_type, length: None, ..self.wants.clone() };
-        one(self.app, self.context, path, &wants, FieldFrames(field), credit).await
+        let wants = Wants { content_type: part.content_type(), length: None, ..self.wants.clone() };
+        one(self.app, self.context, path, &wants, part, credit).await
     }
 
     /// Keeps a file's result; says whether the form can be read on.
@@ -186,64 +203,10 @@ impl Form<'_> {
             _ => StatusCode::MULTI_STATUS,
         };
         let files: Vec<Value> = self.results.into_iter().map(|(_, result)| result).collect();
-        Ok(json(status, &value!({ "files": files })))
-    }
-}
-
-/// The body of a form for its parser, in sips.
-struct Sips {
-    frames: IncomingFrames,
-    received: u64,
-    since_pause: usize,
-}
-
-impl Stream for Sips {
-    type Item = Result<Bytes, BodyError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Option<Self::Item>> {
-        if self.since_pause >= SIP {
-            self.since_pause = 0;
-            poller.waker().wake_by_ref();
-            return Poll::Pending;
+        let mut reply = json(status, &value!({ "files": files }));
+        if self.close {
+            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let received = self.received;
-        match ready!(self.frames.poll_frame(poller, received)) {
-            Ok(Some(Frame::Data(bytes))) => {
-                self.received += bytes.len() as u64;
-                self.since_pause += bytes.len();
-                Poll::Ready(Some(Ok(bytes)))
-            }
-            Ok(Some(Frame::Trailers(_)) | None) => Poll::Ready(None),
-            Err(error) => Poll::Ready(Some(Err(error))),
-        }
-    }
-}
-
-/// One part of a form as a body.
-struct FieldFrames(Field<'static>);
-
-impl Frames for FieldFrames {
-    fn poll_frame(
-        &mut self,
-        poller: &mut Poller<'_>,
-        received: u64,
-    ) -> Poll<Result<Option<Frame>, BodyError>> {
-        Pin::new(&mut self.0).poll_next(poller).map(|chunk| match chunk {
-            None => Ok(None),
-            Some(Ok(bytes)) => Ok(Some(Frame::Data(bytes))),
-            Some(Err(error)) => Err(body_error(&error, received)),
-        })
-    }
-}
-
-fn body_error(error: &multer::Error, received: u64) -> BodyError {
-    match error {
-        multer::Error::StreamReadFailed(source) => {
-            source.downcast_ref::<BodyError>().cloned().unwrap_or(BodyError::Client { received })
-        }
-        multer::Error::IncompleteStream
-        | multer::Error::IncompleteFieldData { .. }
-        | multer::Error::IncompleteHeaders => BodyError::Client { received },
-        _ => BodyError::Malformed("the form cannot be read"),
+        Ok(reply)
     }
 }

@@ -1,11 +1,11 @@
 //! Forms with several files.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use headworks_shared::http::Code;
-use headworks_tests::{Answer, Config, Headworks, answer::check_problem, remains};
+use headworks_tests::{Answer, Config, DEADLINE, Headworks, Raw, answer::check_problem, remains};
 use http::Method;
 use serde_json::Value;
 
@@ -102,6 +102,76 @@ async fn too_many_files_are_too_many() -> Result<()> {
         headworks.until_idle().await?;
         // Those before were taken.
         ensure!(remains::objects(&headworks.data())?.len() == 2, "{answer:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The head of a form that is longer than what a test sends of it.
+fn endless() -> String {
+    let kind = multipart();
+    format!(
+        "POST /v1/files HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: 1000000000\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_form_without_a_boundary_or_with_an_endless_head_is_not_read_on() -> Result<()> {
+    Headworks::run(Config::new()?, async |headworks| {
+        for begin in [String::new(), format!("--{BOUNDARY}\r\nX: ")] {
+            let mut raw = Raw::connect(headworks.listen()).await?;
+            raw.send(endless() + &begin).await?;
+            raw.send(vec![b'a'; 10 << 20]).await?;
+            // The body is a hundred times as long: who waits for its end does not answer.
+            raw.answer().await?.problem(Code::BadBody).with_context(|| format!("after {begin:?}"))?;
+            headworks.nothing_is_left().await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_part_that_is_passed_over_keeps_to_the_bounds_of_an_object() -> Result<()> {
+    let config = Config::new()?.text("ingest.max_object", "1MiB").text("ingest.limits.min_rate", "100KiB");
+    Headworks::run(config, async |headworks| {
+        let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\n");
+        let mut raw = Raw::connect(headworks.listen()).await?;
+        raw.send(endless() + &part).await?;
+        raw.send(vec![b'x'; 2 << 20]).await?;
+        raw.answer().await?.problem(Code::TooLarge)?;
+        let mut raw = Raw::connect(headworks.listen()).await?;
+        raw.send(endless() + &part).await?;
+        // 10 KiB a second: never a stall, and never enough. The grace is 10 s, and the window 30 s.
+        let answer = raw.trickle(&[b'x'; 1024], Duration::from_millis(100), Duration::from_secs(60)).await?;
+        answer.problem(Code::TooSlow)?;
+        headworks.nothing_is_left().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_breaks_a_form_learns_which_files_were_taken() -> Result<()> {
+    let config = Config::new()?.text("ingest.limits.stall_timeout", "1s");
+    Headworks::run(config, async |headworks| {
+        let file = form(&[("a.txt", "taken")]);
+        let begun = file.strip_suffix("--\r\n").context("a form's end")?;
+        // What follows the boundary is no part; a head without an end; and silence.
+        let breaks = [("no part", Code::BadBody), ("\r\nX: ", Code::BadBody), ("\r\n", Code::TooSlow)];
+        for (taken, (rest, code)) in breaks.into_iter().enumerate() {
+            let mut raw = Raw::connect(headworks.listen()).await?;
+            raw.send(endless() + begun + rest).await?;
+            if rest.ends_with(' ') {
+                raw.send(vec![b'a'; 1 << 20]).await?;
+            }
+            let answer = raw.answer().await?.with_status(207)?;
+            raw.closed(DEADLINE).await?;
+            let results = results(&answer)?;
+            ensure!(results.len() == 2 && results[0]["id"].is_string(), "{results:#?}");
+            check_problem(&results[1], code).with_context(|| format!("{rest:?}: {results:#?}"))?;
+            headworks.until_idle().await?;
+            ensure!(remains::objects(&headworks.data())?.len() == taken + 1);
+        }
         Ok(())
     })
     .await
