@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Wire {
     stall_timeout: Duration,
     /// Runs while the client takes nothing of an answer.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Who would read on, were it not for an answer that is still being written.
+    reader: Option<Waker>,
 }
 
 /// How a connection ended.
@@ -46,7 +48,15 @@ pub(super) enum End {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, answers: Answers, stall_timeout: Duration) -> Self {
-        Self { stream, screen: Screen::new(), answers, refused: None, stall_timeout, stalled: None }
+        Self {
+            stream,
+            screen: Screen::new(),
+            answers,
+            refused: None,
+            stall_timeout,
+            stalled: None,
+            reader: None,
+        }
     }
 
     /// The stream, once hyper is done with it, and what is to be done with it; `slow` says that hyper waited in vain for a head.
@@ -62,10 +72,15 @@ impl Wire {
     }
 
     /// Reads no further. hyper gives up answers that it has not written yet when a read fails, so a head is refused when no answer
-    /// is owed any more: hyper asks again when it has written the last one, because it waits for the next head then.
-    fn refuse<T>(&mut self, broken: Broken) -> Poll<io::Result<T>> {
+    /// is owed any more (hyper asks again when it was handed the last one, because it waits for the next head then), and none of it
+    /// is left in hyper's buffer.
+    fn refuse<T>(&mut self, context: &Context<'_>, broken: Broken) -> Poll<io::Result<T>> {
         let text = match broken {
             Broken::Head(_) if self.answers.are_owed() => return Poll::Pending,
+            Broken::Head(_) if self.stalled.is_some() => {
+                self.reader = Some(context.waker().clone());
+                return Poll::Pending;
+            }
             Broken::Head(code) => {
                 self.refused = Some(code);
                 code.as_str()
@@ -83,6 +98,9 @@ impl Wire {
     ) -> Poll<io::Result<T>> {
         if progress.is_ready() {
             self.stalled = None;
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
             return progress;
         }
         let until = Instant::now() + self.stall_timeout;
@@ -99,14 +117,14 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if let Some(broken) = self.screen.broken() {
-            return self.refuse(broken);
+            return self.refuse(context, broken);
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let through = self.screen.take(buffer.filled().get(before..).unwrap_or_default());
         buffer.set_filled(before + through);
         match self.screen.broken() {
-            Some(broken) if through == 0 => self.refuse(broken),
+            Some(broken) if through == 0 => self.refuse(context, broken),
             _ => Poll::Ready(Ok(())),
         }
     }
