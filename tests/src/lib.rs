@@ -18,6 +18,7 @@ pub mod raw;
 pub mod remains;
 pub mod rows;
 pub mod seed;
+pub mod servers;
 pub mod until;
 pub mod webhook;
 

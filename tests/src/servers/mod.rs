@@ -1,0 +1,135 @@
+//! The servers that a fleet stands on, for real: each test that needs one starts its own, on a free port of 127.0.0.1, in a folder that
+//! goes when the test ends. A program that is not installed is an error, never a test that is skipped: `make test` installs them.
+
+use std::{
+    fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::{DEADLINE, binary::environment, until};
+
+/// A server under test: a process group of its own, killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    name: &'static str,
+    address: SocketAddr,
+    child: Child,
+    output: PathBuf,
+}
+
+impl Server {
+    /// Starts `command`, whose output goes to a file in `folder`, and waits until `address` takes a connection.
+    ///
+    /// # Errors
+    /// When it cannot be run, or ends, or takes none in time; with what it said.
+    pub async fn start(
+        name: &'static str,
+        mut command: Command,
+        folder: &Path,
+        address: SocketAddr,
+    ) -> Result<Self> {
+        let output = folder.join(format!("{name}.log"));
+        let log = File::options().create(true).append(true).open(&output)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let child = command.spawn().with_context(|| format!("run {command:?}"))?;
+        let mut server = Self { name, address, child, output };
+        let look = async || {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{name} ended with {status}: {}", server.said());
+            }
+            Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
+        };
+        let up = until(&format!("{name} to listen on {address}"), DEADLINE, look, |up| *up).await;
+        up.with_context(|| server.said())?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends a signal to it and all its children: `STOP` makes it hang, `CONT` go on.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
+        kill_process_group(group, signal).with_context(|| format!("signal {}", self.name))
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::KILL)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Ends it with `signal`, and waits until it has ended.
+    ///
+    /// # Errors
+    /// When it is gone already, or does not end in time.
+    pub async fn end(&mut self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
+        let look = async || Ok(self.child.try_wait()?.is_some());
+        until(&format!("{} to end", self.name), DEADLINE, look, |ended| *ended).await.map(drop)
+    }
+
+    /// What it said so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.output).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nobody is left to be told when it is gone already.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            drop(self.kill());
+        }
+    }
+}
+
+/// An address of 127.0.0.1 that nobody listens on at this moment.
+///
+/// # Errors
+/// When the kernel gives none.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// Finds a program in `PATH`, or in one of the folders where Debian keeps what is not in it.
+///
+/// # Errors
+/// When it is not installed.
+pub fn program(name: &str, folders: &[&str]) -> Result<PathBuf> {
+    let path = environment("PATH").unwrap_or_default();
+    let found = folders.iter().copied().chain(path.split(':')).map(|folder| Path::new(folder).join(name));
+    let found = found.into_iter().find(|file| file.is_file());
+    found.with_context(|| format!("{name} is not installed: `make setup` does it"))
+}
+
+/// Gives a folder to the user whom servers run as that refuse to be root; says who that is, if we are root.
+///
+/// # Errors
+/// When it cannot be given away.
+pub fn give_away(folder: &Path) -> Result<Option<u32>> {
+    /// Debian's `nobody`.
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::getuid().is_root() {
+        return Ok(None);
+    }
+    std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY))?;
+    ensure!(folder.is_dir(), "{} is no folder", folder.display());
+    Ok(Some(NOBODY))
+}
