@@ -23,16 +23,17 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use headworks_shared::{
     clock::Clock,
-    http::{Body, Code, Problem, Reply, json, scope},
+    http::{Body, Code, Context, Problem, Reply, Routes, json, scope},
     meta,
     model::{Scope, UploadId},
     report::Report,
     shutdown::Tasks,
-    stack::Stack,
+    stack::Stores,
     storage::Blobs,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use tracing::error;
 
 use self::{
@@ -74,14 +75,14 @@ struct Request<'a> {
 }
 
 impl Catalog {
-    /// A catalog over the stack's stores; registers its metrics, so there is one for each registry.
-    pub fn new(stack: &Stack) -> Self {
+    /// A catalog over the stores; registers its metrics, so there is one for each registry.
+    pub fn new(stores: &Stores) -> Self {
         Self {
-            blobs: Arc::clone(&stack.blobs),
-            meta: Arc::clone(&stack.meta),
-            clock: stack.clock.clone(),
-            tasks: stack.tasks.clone(),
-            metrics: Metrics::new(&stack.registry),
+            blobs: Arc::clone(&stores.blobs),
+            meta: Arc::clone(&stores.meta),
+            clock: stores.clock.clone(),
+            tasks: stores.tasks.clone(),
+            metrics: Metrics::new(&stores.registry),
         }
     }
 
@@ -95,7 +96,7 @@ impl Catalog {
         let route = route::route(&head.method, head.uri.path())?;
         let label = route.as_ref().map_or(metrics::Label::Other, Route::label);
         let answer = match route {
-            Ok(route) => self.answer(route, head, request_id).await,
+            Ok(route) => self.answer_route(route, head, request_id).await,
             Err(problem) => Err(problem),
         };
         let answer =
@@ -103,7 +104,7 @@ impl Catalog {
         Some((label.as_str(), answer))
     }
 
-    async fn answer(&self, route: Route, head: &Parts, request_id: &str) -> Result<Reply, Problem> {
+    async fn answer_route(&self, route: Route, head: &Parts, request_id: &str) -> Result<Reply, Problem> {
         let request = Request {
             method: &head.method,
             headers: &head.headers,
@@ -138,6 +139,20 @@ impl Catalog {
         };
         validators.tell(reply.headers_mut());
         Ok(reply)
+    }
+}
+
+impl Routes for Catalog {
+    async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        context: &Context,
+    ) -> (&'static str, Result<Reply, Problem>) {
+        let (head, _) = request.into_parts();
+        match self.handle(&head, &context.request_id).await {
+            Some(answered) => answered,
+            None => (metrics::Label::Other.as_str(), Err(Code::NotFound.into())),
+        }
     }
 }
 

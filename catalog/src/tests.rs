@@ -82,7 +82,7 @@ impl World {
             registry: Registry::default(),
             tasks: Tasks::new(Stop::new()),
         };
-        Self { catalog: Catalog::new(&stack), stack, folder }
+        Self { catalog: Catalog::new(&stack.stores()), stack, folder }
     }
 
     /// An acknowledged upload whose job waits.

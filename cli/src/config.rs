@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use headworks_shared::config::{DEFAULTS, to_markdown};
+use headworks_shared::{
+    config::{DEFAULTS, to_markdown},
+    process::Unusable,
+};
 
 use crate::Place;
 
@@ -31,7 +34,7 @@ enum What {
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     match &args.what {
         What::Check(place) => {
-            headworks_processor::check(&place.load()?.settings)?;
+            headworks_processor::check(&place.load()?.settings).map_err(Unusable::new)?;
             println!("the settings are fine");
         }
         What::Print(place) => print!("{}", place.load()?.print()),

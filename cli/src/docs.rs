@@ -10,7 +10,8 @@ use headworks_shared::{
     http::{self, Code},
     limits::{Budget, Gate},
     shutdown::{Stop, Tasks},
-    stack::Stack,
+    stack::{Site, Stack},
+    telemetry::metrics::Registry,
 };
 
 use crate::short_runtime;
@@ -70,10 +71,12 @@ fn metrics() -> anyhow::Result<String> {
         let settings = config::load(None, [])?.settings;
         let tasks = Tasks::new(Stop::new());
         let budget = Budget::new(1 << 20);
-        let stack = Stack::open(&settings, &folder, &budget, &tasks)?;
+        let registry = Registry::default();
+        let site = Site { data_dir: &folder, budget: &budget, tasks: &tasks, registry: &registry };
+        let stack = Stack::open(&settings, &site).await?;
         let _ingest = Ingest::start(&stack, &settings, Gate::default(), &budget, &tasks);
         headworks_processor::start(&stack, &settings, &tasks)?;
-        let _catalog = headworks_catalog::Catalog::new(&stack);
+        let _catalog = headworks_catalog::Catalog::new(&stack.stores());
         let _http = http::Metrics::new(&stack.registry, &["put_file"]);
         tasks.stop().cancel();
         tasks.drain(std::time::Duration::from_secs(5)).await;

@@ -11,15 +11,14 @@ mod sweep;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use headworks_processor::StartError;
-use headworks_shared::config::{self as settings, Loaded, Mistakes};
+use headworks_shared::{
+    config::{self as settings, Loaded, Mistakes},
+    process::{exit_code, usage},
+};
 
 /// jemalloc gives memory back after a burst, so that the memory gate opens again; `.cargo/config.toml` sets it so.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// Usage or settings are wrong (`EX_USAGE` of sysexits.h).
-const EX_USAGE: u8 = 64;
 
 /// Backpressured streaming ingest: takes bulk uploads in, and never loses one that it acknowledged.
 #[derive(Parser)]
@@ -81,24 +80,9 @@ impl Place {
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(help_or_error) => {
-            let wrong = help_or_error.use_stderr();
-            // Nobody reads what cannot be printed.
-            drop(help_or_error.print());
-            return if wrong { ExitCode::from(EX_USAGE) } else { ExitCode::SUCCESS };
-        }
+        Err(help_or_error) => return usage(&help_or_error),
     };
-    match run(cli.command) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("headworks: {error:#}");
-            if error.is::<Mistakes>() || error.is::<StartError>() {
-                ExitCode::from(EX_USAGE)
-            } else {
-                ExitCode::FAILURE
-            }
-        }
-    }
+    exit_code("headworks", run(cli.command))
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {

@@ -11,7 +11,8 @@ use headworks_shared::{
     model::{Job, Priority, UploadId},
     queue::sqlite::peek_depth,
     shutdown::{Stop, Tasks},
-    stack::{Stack, open_meta_to_read, queue_file},
+    stack::{Site, Stack, open_meta_to_read, queue_file},
+    telemetry::metrics::Registry,
 };
 
 use crate::{Place, short_runtime};
@@ -112,7 +113,7 @@ async fn show(place: &Place, id: UploadId) -> anyhow::Result<()> {
 }
 
 async fn retry(place: &Place, id: Option<UploadId>) -> anyhow::Result<()> {
-    let (_lock, stack) = open(place)?;
+    let (_lock, stack) = open(place).await?;
     let letters = match id {
         Some(id) => stack.meta.dead_letter(id).await?.into_iter().collect(),
         None => stack.meta.dead(PAGE).await?,
@@ -130,7 +131,7 @@ async fn retry(place: &Place, id: Option<UploadId>) -> anyhow::Result<()> {
 }
 
 async fn discard(place: &Place, id: UploadId) -> anyhow::Result<()> {
-    let (_lock, stack) = open(place)?;
+    let (_lock, stack) = open(place).await?;
     if !stack.meta.discard(id).await? {
         bail!("no dead letter for {id}");
     }
@@ -138,11 +139,13 @@ async fn discard(place: &Place, id: UploadId) -> anyhow::Result<()> {
 }
 
 /// Opens everything, for this command alone.
-pub(crate) fn open(place: &Place) -> anyhow::Result<(DataDir, Stack)> {
+pub(crate) async fn open(place: &Place) -> anyhow::Result<(DataDir, Stack)> {
     let settings = place.load()?.settings;
     place.must_be_there()?;
     let lock = DataDir::lock(&place.data_dir)?;
     let budget = Budget::new(settings.ingest.limits.buffer.as_usize());
-    let stack = Stack::open(&settings, lock.path(), &budget, &Tasks::new(Stop::new()))?;
+    let (tasks, registry) = (Tasks::new(Stop::new()), Registry::default());
+    let site = Site { data_dir: lock.path(), budget: &budget, tasks: &tasks, registry: &registry };
+    let stack = Stack::open(&settings, &site).await?;
     Ok((lock, stack))
 }

@@ -20,7 +20,7 @@ pub(crate) struct SweepArgs {
 pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<ExitCode> {
     let settings = args.place.load()?.settings;
     let report = short_runtime()?.block_on(async {
-        let (_lock, stack) = open(&args.place)?;
+        let (_lock, stack) = open(&args.place).await?;
         Ok::<_, anyhow::Error>(sweep_once(&stack, &settings, Reach::Deep).await?)
     })?;
     println!(
@@ -31,6 +31,6 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn migrate(place: &Place) -> anyhow::Result<ExitCode> {
-    open(place)?;
+    short_runtime()?.block_on(open(place))?;
     Ok(ExitCode::SUCCESS)
 }

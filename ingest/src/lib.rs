@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use headworks_shared::{
     config::Settings,
-    http::{Context, Problem, Reply},
-    limits::{Budget, Gate, Reason, Shutter},
+    http::{Context, Problem, Reply, Routes},
+    limits::{Budget, Gate},
     shutdown::Tasks,
     stack::Stack,
 };
@@ -77,9 +77,14 @@ impl Ingest {
             Err(problem) => ("none", Err(problem.close())),
         }
     }
+}
 
-    /// Takes nothing new any more: Headworks is stopping.
-    pub fn drain(&self) {
-        self.0.admission.gate.set(Reason::Drain, Shutter::Shut, "stopping");
+impl Routes for Ingest {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        context: &Context,
+    ) -> (&'static str, Result<Reply, Problem>) {
+        self.handle(request, context).await
     }
 }

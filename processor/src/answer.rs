@@ -12,11 +12,12 @@ use headworks_shared::{
     outcomes::Outcome,
     queue::Ticket,
     report::Report,
+    resilience::Backoff,
 };
 use tokio::time::sleep;
 use tracing::{debug, error, warn};
 
-use crate::{Processor, backoff::Backoff, lease::Lease, metrics::JobOutcome};
+use crate::{Processor, lease::Lease, metrics::JobOutcome};
 
 /// How often an answer is tried, over about a second.
 const TRIES: u32 = 5;

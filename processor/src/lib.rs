@@ -8,7 +8,6 @@
 //! lease that nobody answers is delivered again.
 
 mod answer;
-mod backoff;
 mod batch;
 mod lease;
 mod metrics;

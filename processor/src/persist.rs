@@ -10,6 +10,7 @@ use headworks_shared::{
     meta::{Error, Ledger, Record, Verdict},
     model::{Scope, State, UploadId},
     report::Report,
+    resilience::Backoff,
     shutdown::{Stop, Tasks},
 };
 use tokio::{
@@ -20,7 +21,6 @@ use tracing::{debug, warn};
 
 use crate::{
     Processor,
-    backoff::Backoff,
     batch::{Batcher, Limits},
     lease::Lease,
     metrics::JobOutcome,

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use headworks_shared::{
     report::Report,
+    resilience::Backoff,
     shutdown::{Stop, Tasks},
 };
 use tokio::{
@@ -17,7 +18,6 @@ use tracing::warn;
 
 use crate::{
     Processor,
-    backoff::Backoff,
     lease::Lease,
     stage::{self, Checked},
 };
@@ -27,6 +27,9 @@ const GROUP: usize = 256;
 
 /// How long a claim waits for a first job. A stop waits for it too: a claim that is cut off would keep its jobs for a whole lease.
 const POLL: Duration = Duration::from_millis(250);
+
+/// How long claiming rests after a small group, so that the next one is larger: half of what a batch waits for its rows by default.
+const REST: Duration = Duration::from_millis(10);
 
 /// A job that was handed out more often without any answer has killed its workers, and is not run again. (An answer, `again` too, lets
 /// the queue count from the start.)
@@ -45,12 +48,16 @@ pub(crate) async fn run(
         match processor.stack.queue.claim(room.min(GROUP), POLL).await {
             Ok(claimed) => {
                 failures = 0;
+                let few = claimed.len() < GROUP / 2;
                 let leases = processor.leases.take(claimed);
                 if stop.is_cancelled() {
                     processor.give_back(leases, Duration::ZERO).await;
                 } else if !leases.is_empty() {
                     let (processor, checked) = (Arc::clone(&processor), checked.clone());
                     tasks.spawn("group", |stop| work(processor, leases, checked, permit, stop));
+                    if few {
+                        stop.run_until_cancelled(sleep(REST)).await;
+                    }
                 }
             }
             Err(error) => {

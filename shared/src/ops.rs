@@ -1,9 +1,14 @@
 //! The admin listener: what operators and their machines ask. Never on a public address.
 //!
 //! Refuse, don't un-ready: a busy instance stays ready, so that its load is not thrown onto its neighbours. `/readyz` says no only
-//! while draining.
+//! before it has started, which takes until every dependency was seen, and while draining.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -13,10 +18,15 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::{
+    clock::Clock,
     http::{Body, Code, Context, Handler, Problem, Reply, json},
     limits::{Gate, Reason, Shutter, read_memory},
+    meta,
+    queue::{self, JobQueue},
     report::Report,
-    stack::Stack,
+    stack::{Stack, Stores},
+    storage::{self, Blobs},
+    telemetry::metrics::Registry,
 };
 
 /// The longest wait for one dependency.
@@ -28,8 +38,29 @@ const MAX_BODY: usize = 1024;
 /// Answers on the admin listener.
 #[derive(Debug)]
 pub struct Ops {
-    stack: Stack,
+    registry: Registry,
     gate: Gate,
+    seams: OnceLock<Seams>,
+}
+
+/// What the process stands on, and can be asked how it is.
+#[derive(Clone, Debug)]
+pub struct Seams {
+    meta: Arc<dyn meta::Store>,
+    blobs: Arc<dyn Blobs>,
+    queue: Option<Arc<dyn JobQueue>>,
+}
+
+impl From<&Stack> for Seams {
+    fn from(stack: &Stack) -> Self {
+        Self { queue: Some(Arc::clone(&stack.queue)), ..Self::from(&stack.stores()) }
+    }
+}
+
+impl From<&Stores> for Seams {
+    fn from(stores: &Stores) -> Self {
+        Self { meta: Arc::clone(&stores.meta), blobs: Arc::clone(&stores.blobs), queue: None }
+    }
 }
 
 /// One line of `/healthz`.
@@ -56,9 +87,15 @@ struct GateOrder {
 }
 
 impl Ops {
-    /// Tells of the stack, and moves the gate.
-    pub fn new(stack: &Stack, gate: &Gate) -> Arc<Self> {
-        Arc::new(Self { stack: stack.clone(), gate: gate.clone() })
+    /// Tells of a process that has not started yet, and moves its gate.
+    pub fn new(registry: &Registry, gate: &Gate) -> Arc<Self> {
+        Arc::new(Self { registry: registry.clone(), gate: gate.clone(), seams: OnceLock::new() })
+    }
+
+    /// The process has started, and stands on these.
+    pub fn started(&self, seams: impl Into<Seams>) {
+        // It starts once.
+        drop(self.seams.set(seams.into()));
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
@@ -84,7 +121,7 @@ impl Ops {
     fn ready(&self) -> Reply {
         let draining = self.gate.is_shut_for(Reason::Drain);
         let checks = vec![
-            Check { name: "started", ok: true, detail: "storage, queue and metadata were opened".to_owned() },
+            self.has_started(),
             Check {
                 name: "draining",
                 ok: !draining,
@@ -94,8 +131,18 @@ impl Ops {
         health(checks)
     }
 
+    fn has_started(&self) -> Check {
+        let ok = self.seams.get().is_some();
+        let detail =
+            if ok { "everything it stands on was opened" } else { "not yet; the log says what is missing" };
+        Check { name: "started", ok, detail: detail.to_owned() }
+    }
+
     async fn health(&self) -> Reply {
-        let (metadata, queue, storage) = tokio::join!(self.metadata(), self.queue(), self.storage());
+        let mut checks = match self.seams.get() {
+            Some(seams) => seams.checks().await,
+            None => vec![self.has_started()],
+        };
         let memory = read_memory();
         let memory = Check {
             name: "memory",
@@ -107,43 +154,12 @@ impl Ops {
                 memory.ratio() * 100.0
             ),
         };
-        health(vec![metadata, queue, storage, memory])
-    }
-
-    async fn metadata(&self) -> Check {
-        let answer = async { self.stack.meta.dead_count().await.map(|dead| format!("{dead} dead letters")) };
-        check("metadata", answer).await
-    }
-
-    async fn queue(&self) -> Check {
-        let answer = async {
-            let depth = self.stack.queue.depth().await?;
-            let count = |states: [usize; 3]| states.iter().sum::<usize>();
-            Ok::<_, crate::queue::Error>(format!(
-                "{} ready, {} in flight, {} delayed, {} credits held",
-                count(depth.ready),
-                count(depth.in_flight),
-                count(depth.delayed),
-                count(depth.credited)
-            ))
-        };
-        check("queue", answer).await
-    }
-
-    async fn storage(&self) -> Check {
-        let answer = async {
-            let health = self.stack.blobs.health().await?;
-            Ok::<_, crate::storage::Error>(
-                health
-                    .free_ratio
-                    .map_or_else(|| "reachable".to_owned(), |free| format!("{:.1} % free", free * 100.0)),
-            )
-        };
-        check("storage", answer).await
+        checks.push(memory);
+        health(checks)
     }
 
     fn metrics(&self) -> Reply {
-        let mut reply = Response::new(Body::full(self.stack.registry.render()));
+        let mut reply = Response::new(Body::full(self.registry.render()));
         let format = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         reply.headers_mut().insert(header::CONTENT_TYPE, format);
         reply
@@ -176,9 +192,41 @@ impl Ops {
 
 impl Handler for Ops {
     async fn handle(&self, request: Request<Incoming>) -> Reply {
-        let context = Context::of(request.headers(), &self.stack.clock);
+        let context = Context::of(request.headers(), &Clock::system());
         context.answer(self.answer(request).await)
     }
+}
+
+impl Seams {
+    async fn checks(&self) -> Vec<Check> {
+        let queue = async {
+            match &self.queue {
+                Some(queue) => Some(check("queue", full(&**queue)).await),
+                None => None,
+            }
+        };
+        let dead = async { self.meta.dead_count().await.map(|dead| format!("{dead} dead letters")) };
+        let (metadata, queue, storage) =
+            tokio::join!(check("metadata", dead), queue, check("storage", free(&*self.blobs)));
+        [Some(metadata), queue, Some(storage)].into_iter().flatten().collect()
+    }
+}
+
+async fn full(queue: &dyn JobQueue) -> Result<String, queue::Error> {
+    let depth = queue.depth().await?;
+    let count = |states: [usize; 3]| states.iter().sum::<usize>();
+    Ok(format!(
+        "{} ready, {} in flight, {} delayed, {} credits held",
+        count(depth.ready),
+        count(depth.in_flight),
+        count(depth.delayed),
+        count(depth.credited)
+    ))
+}
+
+async fn free(blobs: &dyn Blobs) -> Result<String, storage::Error> {
+    let free = blobs.health().await?.free_ratio;
+    Ok(free.map_or_else(|| "reachable".to_owned(), |free| format!("{:.1} % free", free * 100.0)))
 }
 
 async fn check<E: std::error::Error + 'static>(

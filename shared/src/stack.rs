@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     clock::Clock,
-    config::{Settings, settings::Durability},
+    config::{Settings, Url, settings::Durability},
     limits::Budget,
     meta::{
         self,
@@ -23,7 +23,20 @@ use crate::{
     telemetry::metrics::Registry,
 };
 
-/// What every part of the program stands on.
+/// Where a process is, and what it has of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// Where paths begin that begin with `./`.
+    pub data_dir: &'a Path,
+    /// The bytes of bodies that it may buffer.
+    pub budget: &'a Budget,
+    /// Runs tasks, and ends them.
+    pub tasks: &'a Tasks,
+    /// Where metrics are registered.
+    pub registry: &'a Registry,
+}
+
+/// What every part of the program stands on that takes in or works off uploads.
 #[derive(Clone, Debug)]
 pub struct Stack {
     /// Names this process among its like.
@@ -44,30 +57,61 @@ pub struct Stack {
     pub tasks: Tasks,
 }
 
+/// What a part stands on that has nothing to do with the queue.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// Wall time.
+    pub clock: Clock,
+    /// Where objects are kept.
+    pub blobs: Arc<dyn storage::Blobs>,
+    /// Where metadata is kept.
+    pub meta: Arc<dyn meta::Store>,
+    /// Where metrics are registered.
+    pub registry: Registry,
+    /// Runs tasks, and ends them.
+    pub tasks: Tasks,
+}
+
 impl Stack {
-    /// Opens every backend that the settings name; paths that begin with `./` lie in `data_dir`.
+    /// Opens every backend that the settings name.
     ///
     /// # Errors
     /// When one of them cannot be opened: which, and why.
-    pub fn open(
-        settings: &Settings,
-        data_dir: &Path,
-        budget: &Budget,
-        tasks: &Tasks,
-    ) -> Result<Self, OpenError> {
-        let clock = Clock::system();
-        let meta = open_meta(settings, data_dir, SqliteMeta::open)?;
+    pub async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+        let Stores { clock, blobs, meta, registry, tasks } = Stores::open(settings, site).await?;
+        let queue = open_queue(settings, site, &clock).await?;
+        let node = queue::Holder(format!("{:016x}", fastrand::u64(..)).into());
+        Ok(Self { node, clock, blobs, queue, meta, outcomes: Outcomes::default(), registry, tasks })
+    }
+
+    /// All of it but the queue.
+    pub fn stores(&self) -> Stores {
+        Stores {
+            clock: self.clock.clone(),
+            blobs: Arc::clone(&self.blobs),
+            meta: Arc::clone(&self.meta),
+            registry: self.registry.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+}
+
+impl Stores {
+    /// Opens the stores that the settings name.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened: which, and why.
+    pub async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+        let meta = open_meta(settings, site.data_dir, SqliteMeta::open)?;
         let open = if meta.knows_uploads() { DiskBlobs::reopen } else { DiskBlobs::open };
-        let blobs = open_blobs(settings, data_dir, |root, options| open(root, options, budget.clone()))?;
+        let blobs =
+            open_blobs(settings, site.data_dir, |root, options| open(root, options, site.budget.clone()))?;
         Ok(Self {
-            node: queue::Holder(format!("{:016x}", fastrand::u64(..)).into()),
+            clock: Clock::system(),
             blobs,
-            queue: open_queue(settings, data_dir, &clock)?,
             meta: Arc::new(meta),
-            clock,
-            outcomes: Outcomes::default(),
-            registry: Registry::default(),
-            tasks: tasks.clone(),
+            registry: site.registry.clone(),
+            tasks: site.tasks.clone(),
         })
     }
 }
@@ -94,27 +138,27 @@ fn open_blobs(
         fsync: storage.durability == Durability::Fsync,
         small_body: storage.small_body.as_usize(),
     };
-    match Url::of(&storage.url) {
-        Some(Url { scheme: "file", rest }) => {
-            let disk = open(&in_dir(data_dir, rest), options);
+    match storage.url.scheme() {
+        "file" => {
+            let disk = open(&in_dir(data_dir, &storage.url), options);
             Ok(Arc::new(disk.map_err(|source| OpenError::failed("storage", source))?))
         }
         _ => Err(OpenError::unknown("storage.url", &storage.url)),
     }
 }
 
-fn open_queue(
+async fn open_queue(
     settings: &Settings,
-    data_dir: &Path,
+    site: &Site<'_>,
     clock: &Clock,
 ) -> Result<Arc<dyn queue::JobQueue>, OpenError> {
     let queue = &settings.queue;
     let rules =
         queue::Settings { capacity: queue.capacity, lease: queue.lease.0, credit_ttl: queue.credit_ttl.0 };
-    match Url::of(&queue.url) {
-        Some(Url { scheme: "memory", .. }) => Ok(Arc::new(MemoryQueue::new(rules))),
-        Some(Url { scheme: "sqlite", rest }) => {
-            let opened = SqliteQueue::open(&in_dir(data_dir, rest), rules, clock.clone());
+    match queue.url.scheme() {
+        "memory" => Ok(Arc::new(MemoryQueue::new(rules))),
+        "sqlite" => {
+            let opened = SqliteQueue::open(&in_dir(site.data_dir, &queue.url), rules, clock.clone());
             Ok(Arc::new(opened.map_err(|source| OpenError::failed("queue", source))?))
         }
         _ => Err(OpenError::unknown("queue.url", &queue.url)),
@@ -126,8 +170,8 @@ fn open_queue(
 /// # Errors
 /// When the queue is not in a file.
 pub fn queue_file(settings: &Settings, data_dir: &Path) -> Result<PathBuf, OpenError> {
-    match Url::of(&settings.queue.url) {
-        Some(Url { scheme: "sqlite", rest }) => Ok(in_dir(data_dir, rest)),
+    match settings.queue.url.scheme() {
+        "sqlite" => Ok(in_dir(data_dir, &settings.queue.url)),
         _ => Err(OpenError::unknown("queue.url", &settings.queue.url)),
     }
 }
@@ -147,34 +191,21 @@ fn open_meta<E: std::error::Error + Send + Sync + 'static>(
 ) -> Result<SqliteMeta, OpenError> {
     let metadata = &settings.metadata;
     let options = MetaOptions { pool: metadata.pool, acquire_timeout: metadata.acquire_timeout.0 };
-    match Url::of(&metadata.url) {
-        Some(Url { scheme: "sqlite", rest }) => {
-            open(&in_dir(data_dir, rest), options).map_err(|source| OpenError::failed("metadata", source))
-        }
+    match metadata.url.scheme() {
+        "sqlite" => open(&in_dir(data_dir, &metadata.url), options)
+            .map_err(|source| OpenError::failed("metadata", source)),
         _ => Err(OpenError::unknown("metadata.url", &metadata.url)),
     }
 }
 
-/// A backend's URL, in its two halves.
-struct Url<'a> {
-    scheme: &'a str,
-    rest: &'a str,
-}
-
-impl<'a> Url<'a> {
-    fn of(text: &'a str) -> Option<Self> {
-        text.split_once("://").map(|(scheme, rest)| Self { scheme, rest })
-    }
-}
-
 /// Whether a backend lies in the data directory, which nobody else has.
-pub fn is_in_data_dir(url: &str) -> bool {
-    Url::of(url).is_some_and(|url| url.rest.starts_with("./"))
+pub fn is_in_data_dir(url: &Url) -> bool {
+    url.rest().starts_with("./")
 }
 
 /// `/absolute` as it is; `./relative` in the data directory.
-fn in_dir(data_dir: &Path, path: &str) -> PathBuf {
-    data_dir.join(path.strip_prefix("./").unwrap_or(path))
+fn in_dir(data_dir: &Path, url: &Url) -> PathBuf {
+    data_dir.join(url.rest().strip_prefix("./").unwrap_or(url.rest()))
 }
 
 /// A backend cannot be opened.
@@ -186,7 +217,7 @@ pub enum OpenError {
         /// The setting.
         key: &'static str,
         /// Its value.
-        url: String,
+        url: Url,
     },
     /// The backend says no.
     #[error("open {part}")]
@@ -195,15 +226,22 @@ pub enum OpenError {
         part: &'static str,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether it may be there later.
+        may_pass: bool,
     },
 }
 
 impl OpenError {
-    fn unknown(key: &'static str, url: &str) -> Self {
-        Self::Unknown { key, url: url.to_owned() }
+    fn unknown(key: &'static str, url: &Url) -> Self {
+        Self::Unknown { key, url: url.clone() }
     }
 
     fn failed(part: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Failed { part, source: Box::new(source) }
+        Self::Failed { part, source: Box::new(source), may_pass: false }
+    }
+
+    /// Whether it is worth another try: the backend could not be reached.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Failed { may_pass: true, .. })
     }
 }

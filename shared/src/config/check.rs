@@ -54,16 +54,24 @@ impl Settings {
 
 impl Storage {
     fn check(&self, rules: &mut Rules) {
-        let Self { url, durability: _, sha256: _, small_body } = self;
-        rules.scheme("storage.url", url, &["file"]);
+        let Self { url, durability: _, sha256: _, small_body, part_size, single_put } = self;
+        rules.scheme("storage.url", url, &["file", "s3", "gs", "az"]);
         rules.within("storage.small_body", *small_body, &(ByteSize(0)..=ByteSize::mib(1)));
+        rules.within("storage.part_size", *part_size, &(ByteSize::mib(5)..=ByteSize(1 << 30)));
+        rules.within("storage.single_put", *single_put, &(ByteSize::mib(5)..=ByteSize(5 << 30)));
     }
 }
 
 impl Queue {
     fn check(&self, rules: &mut Rules) {
-        let Self { url, capacity, lease, credit_block, credit_ttl } = self;
-        rules.scheme("queue.url", url, &["sqlite", "memory"]);
+        let Self { url, name, pool, command_timeout, capacity, lease, credit_block, credit_ttl } = self;
+        rules.scheme("queue.url", url, &["sqlite", "redis", "rediss", "memory"]);
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            rules.broken("queue.name", name, "must be 1 to 64 letters, digits, - or _");
+        }
+        rules.within("queue.pool", *pool, &(1..=1000));
+        rules.within("queue.command_timeout", *command_timeout, &(ms(100)..=s(MINUTE)));
         rules.within("queue.capacity", *capacity, &(1..=10_000_000));
         rules.within("queue.lease", *lease, &(s(1)..=s(HOUR)));
         rules.within("queue.credit_block", *credit_block, &(1..=10_000));
@@ -73,10 +81,14 @@ impl Queue {
 
 impl Metadata {
     fn check(&self, rules: &mut Rules) {
-        let Self { url, pool, acquire_timeout } = self;
-        rules.scheme("metadata.url", url, &["sqlite"]);
+        let Self { url, replica_url, pool, acquire_timeout, statement_timeout } = self;
+        rules.scheme("metadata.url", url, &["sqlite", "postgres", "postgresql"]);
+        if !replica_url.is_empty() {
+            rules.scheme("metadata.replica_url", replica_url, &["postgres", "postgresql"]);
+        }
         rules.within("metadata.pool", *pool, &(1..=1000));
         rules.within("metadata.acquire_timeout", *acquire_timeout, &(ms(100)..=s(MINUTE)));
+        rules.within("metadata.statement_timeout", *statement_timeout, &(ms(100)..=s(10 * MINUTE)));
     }
 }
 
@@ -165,7 +177,7 @@ impl Notify {
     fn check(&self, rules: &mut Rules) {
         let Self { webhooks, allow_private: _, timeout, concurrency, max_tries } = self;
         for (index, Webhook { url, secret, events: _ }) in webhooks.iter().enumerate() {
-            rules.scheme(&format!("notify.webhooks[{index}].url"), url, &["https", "http"]);
+            rules.scheme(&format!("notify.webhooks[{index}].url"), &url.as_str().into(), &["https", "http"]);
             if !secret.expose().starts_with("whsec_") {
                 rules.broken(
                     format!("notify.webhooks[{index}].secret"),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{DEFAULTS, Mistakes, Settings, rules::Rules};
+use super::{DEFAULTS, Mistakes, Settings, Url, rules::Rules};
 
 /// What names a setting in the environment: `HEADWORKS__INGEST__LISTEN` is `ingest.listen`.
 const PREFIX: &str = "HEADWORKS__";
@@ -26,6 +26,11 @@ impl Loaded {
         if let Some(Value::Array(webhooks)) = lookup_mut(&mut table, "notify.webhooks") {
             for webhook in webhooks.iter_mut().filter_map(Value::as_table_mut) {
                 webhook.insert("secret".to_owned(), Value::String("«secret»".to_owned()));
+            }
+        }
+        for key in ["storage.url", "queue.url", "metadata.url", "metadata.replica_url"] {
+            if let Some(Value::String(url)) = lookup_mut(&mut table, key) {
+                *url = Url::from(url.as_str()).to_string();
             }
         }
         table.to_string()

@@ -10,6 +10,7 @@ mod rules;
 mod secret;
 pub mod settings;
 mod units;
+mod url;
 
 pub use load::{Loaded, load};
 pub use reference::{DEFAULTS, to_markdown};
@@ -17,6 +18,7 @@ pub use rules::{Mistake, Mistakes};
 pub use secret::Secret;
 pub use settings::Settings;
 pub use units::{ByteSize, Percent, Span, UnitError};
+pub use url::Url;
 
 /// The environment of this process, as (name, value); names and values that are not text are passed over.
 pub fn environment() -> impl Iterator<Item = (String, String)> {

@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::RangeInclusive};
 
+use super::Url;
+
 /// One value that breaks a rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mistake {
@@ -65,10 +67,9 @@ impl Rules {
     }
 
     /// The URL must begin with one of the schemes.
-    pub(super) fn scheme(&mut self, key: &str, url: &str, schemes: &[&str]) {
-        let known = url.split_once("://").is_some_and(|(scheme, rest)| {
-            schemes.contains(&scheme) && (!rest.is_empty() || scheme == "memory")
-        });
+    pub(super) fn scheme(&mut self, key: &str, url: &Url, schemes: &[&str]) {
+        let scheme = url.scheme();
+        let known = schemes.contains(&scheme) && (!url.rest().is_empty() || scheme == "memory");
         if !known {
             self.broken(key, url, format!("must be a URL with {}://", schemes.join(":// or ")));
         }

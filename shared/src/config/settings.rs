@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::{
     secret::Secret,
     units::{ByteSize, Percent, Span},
+    url::Url,
 };
 use crate::model::EventType;
 
@@ -33,10 +34,12 @@ pub struct Settings {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "every key is explained in config/default.toml, once")]
 pub struct Storage {
-    pub url: String,
+    pub url: Url,
     pub durability: Durability,
     pub sha256: bool,
     pub small_body: ByteSize,
+    pub part_size: ByteSize,
+    pub single_put: ByteSize,
 }
 
 /// What an acknowledged upload survives.
@@ -54,7 +57,10 @@ pub enum Durability {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "every key is explained in config/default.toml, once")]
 pub struct Queue {
-    pub url: String,
+    pub url: Url,
+    pub name: String,
+    pub pool: usize,
+    pub command_timeout: Span,
     pub capacity: usize,
     pub lease: Span,
     pub credit_block: usize,
@@ -66,9 +72,11 @@ pub struct Queue {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "every key is explained in config/default.toml, once")]
 pub struct Metadata {
-    pub url: String,
+    pub url: Url,
+    pub replica_url: Url,
     pub pool: usize,
     pub acquire_timeout: Span,
+    pub statement_timeout: Span,
 }
 
 /// Taking uploads in.

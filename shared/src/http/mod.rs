@@ -3,6 +3,7 @@
 mod answers;
 mod code;
 mod context;
+mod front;
 mod metrics;
 mod problem;
 mod reply;
@@ -15,6 +16,7 @@ mod wire;
 
 pub use code::Code;
 pub use context::{Context, REQUEST_ID, TRACEPARENT};
+pub use front::{Front, Routes};
 pub use metrics::Metrics;
 pub use problem::Problem;
 pub use reply::{Body, Reply, json};

@@ -5,18 +5,20 @@ use std::time::Duration;
 
 /// The limits of a row of waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     /// The longest wait after the first failure; doubled by each further one.
-    pub(crate) first: Duration,
+    pub first: Duration,
     /// The longest wait of all.
-    pub(crate) most: Duration,
+    pub most: Duration,
 }
 
 impl Backoff {
     /// For calls to a dependency, within one attempt at a job.
-    pub(crate) const CALL: Self = Self { first: Duration::from_millis(50), most: Duration::from_secs(2) };
+    pub const CALL: Self = Self { first: Duration::from_millis(50), most: Duration::from_secs(2) };
+    /// For a process whose dependencies are not there yet.
+    pub const START: Self = Self { first: Duration::from_millis(200), most: Duration::from_secs(5) };
     /// For a job that is put back on the queue.
-    pub(crate) const JOB: Self = Self { first: Duration::from_secs(1), most: Duration::from_secs(300) };
+    pub const JOB: Self = Self { first: Duration::from_secs(1), most: Duration::from_secs(300) };
 
     /// The longest wait after `failures` failures in a row, at least one.
     fn ceiling(self, failures: u32) -> Duration {
@@ -25,7 +27,7 @@ impl Backoff {
     }
 
     /// A wait after `failures` failures in a row: anything from nothing to the ceiling.
-    pub(crate) fn wait(self, failures: u32) -> Duration {
+    pub fn wait(self, failures: u32) -> Duration {
         self.ceiling(failures).mul_f64(fastrand::f64())
     }
 }

@@ -1,0 +1,47 @@
+//! `headworks-ingest`: takes uploads in, beside others of its kind.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+
+use headworks_ingest::{Ingest, ROUTES};
+use headworks_shared::{
+    config::Settings,
+    http::Front,
+    process::{self, Process, Unusable},
+    stack::{OpenError, Site, Stack},
+};
+
+/// jemalloc gives memory back after a burst, so that the memory gate opens again; `.cargo/config.toml` sets it so.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+struct Part(Stack);
+
+impl process::Part for Part {
+    const NAME: &'static str = "headworks-ingest";
+
+    fn check(_: &Settings) -> Result<(), Unusable> {
+        Ok(())
+    }
+
+    fn admin(settings: &Settings) -> (&'static str, SocketAddr) {
+        ("ingest.admin", settings.ingest.admin)
+    }
+
+    async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+        Stack::open(settings, site).await.map(Self)
+    }
+
+    fn start(self, settings: &Settings, process: &mut Process) -> anyhow::Result<()> {
+        let Self(stack) = self;
+        let intake = process.add("intake");
+        let ingest = Ingest::start(&stack, settings, process.gate.clone(), &process.budget, &intake);
+        let front = Front::new(ingest, ROUTES, &stack.clock, &stack.registry);
+        process.listen(("ingest.listen", settings.ingest.listen), Arc::new(front))?;
+        process.ops.started(&stack);
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    process::main::<Part>()
+}

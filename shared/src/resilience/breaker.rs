@@ -1,0 +1,221 @@
+//! A breaker: when most calls to a dependency fail, the next ones fail at once for a while, instead of each waiting for its
+//! deadline; then a few are let through to see whether it is back.
+//!
+//! Calls are counted in windows of ten seconds, so that failures of an hour ago say nothing. The state is one value under a short
+//! lock; time is tokio's, so a test can stand still.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use prometheus::IntGauge;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+/// How long calls are counted together.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// When a breaker opens, for how long, and what closes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// The least number of calls in a window that says anything.
+    pub calls: u32,
+    /// The part of them that must have failed, in percent.
+    pub failed_percent: u32,
+    /// How long it stays open.
+    pub rest: Duration,
+    /// How many successes in a row close it again.
+    pub successes: u32,
+}
+
+impl Rule {
+    /// Redis: half of at least 10 calls; 5 s; 2 successes.
+    pub const QUEUE: Self =
+        Self { calls: 10, failed_percent: 50, rest: Duration::from_secs(5), successes: 2 };
+    /// The database: 60 % of at least 20 calls; 10 s; 3 successes.
+    pub const DATABASE: Self =
+        Self { calls: 20, failed_percent: 60, rest: Duration::from_secs(10), successes: 3 };
+}
+
+/// Guards the calls to one dependency.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    target: &'static str,
+    rule: Rule,
+    state: Arc<Mutex<State>>,
+    /// 0 closed, 1 half open, 2 open.
+    gauge: Option<IntGauge>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Calls go through, and are counted since a moment.
+    Closed { since: Instant, calls: u32, failed: u32 },
+    /// Calls fail at once, until a moment.
+    Open { until: Instant },
+    /// Some calls go through, to see; `left` may still begin.
+    HalfOpen { left: u32, succeeded: u32 },
+}
+
+/// The call was not made: the dependency rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{target} failed too often, its calls rest for {rest:?}")]
+pub struct Open {
+    target: &'static str,
+    rest: Duration,
+}
+
+/// One call; what came of it must be said, else it counts as failed.
+#[derive(Debug)]
+#[must_use]
+pub struct Call<'a> {
+    breaker: &'a Breaker,
+    succeeded: bool,
+}
+
+impl Breaker {
+    /// A closed breaker, which shows its state in `gauge`.
+    pub fn new(target: &'static str, rule: Rule, gauge: Option<IntGauge>) -> Self {
+        let state = State::Closed { since: Instant::now(), calls: 0, failed: 0 };
+        Self { target, rule, state: Arc::new(Mutex::new(state)), gauge }
+    }
+
+    /// Begins a call.
+    ///
+    /// # Errors
+    /// When calls rest.
+    pub fn enter(&self) -> Result<Call<'_>, Open> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        if let State::Open { until } = *state
+            && until <= now
+        {
+            self.change(&mut state, State::HalfOpen { left: self.rule.successes, succeeded: 0 });
+        }
+        let refused = match &mut *state {
+            State::Closed { .. } => None,
+            State::Open { until } => Some(*until - now),
+            State::HalfOpen { left: 0, .. } => Some(Duration::ZERO),
+            State::HalfOpen { left, .. } => {
+                *left -= 1;
+                None
+            }
+        };
+        match refused {
+            Some(rest) => Err(Open { target: self.target, rest }),
+            None => Ok(Call { breaker: self, succeeded: false }),
+        }
+    }
+
+    fn ended(&self, succeeded: bool) {
+        let mut state = self.lock();
+        let (now, rule) = (Instant::now(), self.rule);
+        let rest = State::Open { until: now + rule.rest };
+        match (*state, succeeded) {
+            (State::Closed { since, calls, failed }, _) => {
+                let (since, calls, failed) =
+                    if now - since > WINDOW { (now, 0, 0) } else { (since, calls, failed) };
+                let (calls, failed) = (calls + 1, failed + u32::from(!succeeded));
+                if calls >= rule.calls && failed * 100 >= calls * rule.failed_percent {
+                    self.change(&mut state, rest);
+                } else {
+                    *state = State::Closed { since, calls, failed };
+                }
+            }
+            (State::HalfOpen { succeeded, .. }, true) if succeeded + 1 >= rule.successes => {
+                self.change(&mut state, State::Closed { since: now, calls: 0, failed: 0 });
+            }
+            (State::HalfOpen { left, succeeded }, true) => {
+                *state = State::HalfOpen { left, succeeded: succeeded + 1 };
+            }
+            (State::HalfOpen { .. }, false) => self.change(&mut state, rest),
+            // A call from before says nothing new.
+            (State::Open { .. }, _) => {}
+        }
+    }
+
+    fn change(&self, state: &mut State, to: State) {
+        let (name, number) = match to {
+            State::Closed { .. } => ("closed", 0),
+            State::HalfOpen { .. } => ("half open", 1),
+            State::Open { .. } => ("open", 2),
+        };
+        match to {
+            State::Open { .. } => warn!(target = self.target, rest = ?self.rule.rest, "breaker {name}"),
+            _ => info!(target = self.target, "breaker {name}"),
+        }
+        if let Some(gauge) = &self.gauge {
+            gauge.set(number);
+        }
+        *state = to;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call<'_> {
+    /// The dependency did its part, whatever the answer was.
+    pub fn succeeded(mut self) {
+        self.succeeded = true;
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.breaker.ended(self.succeeded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn call(breaker: &Breaker, succeeds: bool) -> bool {
+        match breaker.enter() {
+            Ok(call) if succeeds => call.succeeded(),
+            Ok(call) => drop(call),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn opens_when_half_of_ten_fail_and_closes_after_two_successes() {
+        let gauge = IntGauge::new("g", "g").unwrap();
+        let breaker = Breaker::new("queue", Rule::QUEUE, Some(gauge.clone()));
+        for n in 0..10 {
+            assert!(call(&breaker, n % 2 == 0), "call {n}");
+        }
+        assert!(!call(&breaker, true));
+        assert_eq!(gauge.get(), 2);
+        advance(Duration::from_secs(5)).await;
+        assert!(call(&breaker, false));
+        assert!(!call(&breaker, true), "one failure opens it again");
+        advance(Duration::from_secs(5)).await;
+        let (one, two) = (breaker.enter().unwrap(), breaker.enter().unwrap());
+        assert!(breaker.enter().is_err(), "no more than needed are let through");
+        one.succeeded();
+        assert_eq!(gauge.get(), 1);
+        two.succeeded();
+        assert_eq!(gauge.get(), 0);
+        assert!(call(&breaker, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_calls_and_old_ones_say_nothing() {
+        let breaker = Breaker::new("queue", Rule::QUEUE, None);
+        for _ in 0..9 {
+            assert!(call(&breaker, false));
+        }
+        advance(WINDOW + Duration::from_secs(1)).await;
+        for _ in 0..9 {
+            assert!(call(&breaker, false));
+        }
+        assert!(breaker.enter().is_ok());
+    }
+}
