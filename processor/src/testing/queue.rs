@@ -27,7 +27,7 @@ struct Entry {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u128, Entry>,
     next: u64,
     claiming: usize,
     extended: u64,
@@ -95,7 +95,7 @@ impl Queue {
             entry.deliveries += 1;
             Claimed {
                 job: Arc::new(entry.job.clone()),
-                ticket: Ticket { priority: entry.job.priority, entry: *number, claim },
+                ticket: Ticket { priority: entry.job.priority, job: entry.job.id, entry: *number, claim },
                 deliveries: entry.deliveries,
             }
         })
@@ -118,7 +118,7 @@ impl JobQueue for Queue {
             return Err(Error::Full);
         }
         state.next += 1;
-        let number = state.next;
+        let number = state.next.into();
         state.entries.insert(number, Entry { job, free_at: Instant::now(), claim: None, deliveries: 0 });
         drop(state);
         self.pushed.notify_one();
@@ -179,5 +179,9 @@ impl JobQueue for Queue {
 
     async fn depth(&self) -> Result<Depth, Error> {
         Ok(Depth::default())
+    }
+
+    async fn incarnation(&self) -> Result<String, Error> {
+        Ok("the only one".to_owned())
     }
 }

@@ -73,6 +73,7 @@ pub async fn suite(make: impl AsyncFn(Settings) -> Arc<dyn JobQueue>) {
         leases::a_job_put_back_stands_at_the_end_of_its_line(lasting(10))
         leases::a_job_given_back_unstarted_has_no_more_tries(lasting(10))
         leases::depth_tells_every_state_and_the_oldest(lasting(20))
+        leases::what_is_not_lost_keeps_its_name(lasting(10))
     }
 }
 

@@ -21,12 +21,18 @@ pub struct MemoryQueue {
     state: Mutex<State>,
     bell: Bell,
     lease: Duration,
+    incarnation: String,
 }
 
 impl MemoryQueue {
     /// An empty queue.
     pub fn new(settings: Settings) -> Self {
-        Self { state: Mutex::new(State::new(settings)), bell: Bell::default(), lease: settings.lease }
+        Self {
+            state: Mutex::new(State::new(settings)),
+            bell: Bell::default(),
+            lease: settings.lease,
+            incarnation: format!("{:032x}", fastrand::u128(..)),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,6 +94,10 @@ impl JobQueue for MemoryQueue {
 
     async fn depth(&self) -> Result<Depth, Error> {
         Ok(self.state().depth(Instant::now()))
+    }
+
+    async fn incarnation(&self) -> Result<String, Error> {
+        Ok(self.incarnation.clone())
     }
 }
 

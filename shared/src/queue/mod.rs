@@ -9,6 +9,7 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod memory;
+pub mod redis;
 pub mod sqlite;
 mod state;
 mod wait;
@@ -18,7 +19,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::model::{Job, Priority};
+use crate::model::{Job, Priority, UploadId};
 
 /// A queue of jobs.
 #[async_trait]
@@ -71,6 +72,13 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the queue cannot be reached.
     async fn depth(&self) -> Result<Depth, Error>;
+
+    /// Names this content of the queue: another name whenever jobs may have been lost since, and the same as long as none were. Who
+    /// sees it change looks for jobs that are missing.
+    ///
+    /// # Errors
+    /// When the queue cannot be reached.
+    async fn incarnation(&self) -> Result<String, Error>;
 }
 
 /// The numbers that rule a queue.
@@ -121,10 +129,19 @@ pub struct Claimed {
 pub struct Ticket {
     /// Which line the job stands in.
     pub priority: Priority,
+    /// The job.
+    pub job: UploadId,
     /// The entry.
-    pub entry: u64,
+    pub entry: u128,
     /// The claim.
     pub claim: u64,
+}
+
+impl Ticket {
+    /// The entry, where entries are counted from 1.
+    fn number(&self) -> u64 {
+        u64::try_from(self.entry).unwrap_or(u64::MAX)
+    }
 }
 
 /// How full the queue is.

@@ -48,6 +48,7 @@ pub struct SqliteQueue {
     requests: Sender<Request>,
     bell: Arc<Bell>,
     lease: Duration,
+    incarnation: String,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -61,6 +62,7 @@ impl SqliteQueue {
         let (requests, accepted) = async_channel::bounded(WAITING);
         let bell = Arc::new(Bell::default());
         let connection = journal::open(path).map_err(unavailable)?;
+        let incarnation = journal::incarnation(&connection).map_err(unavailable)?;
         let mut writer = Writer::new(connection, State::new(settings), clock, Arc::clone(&bell));
         writer.load().map_err(unavailable)?;
         let back = requests.downgrade();
@@ -68,7 +70,7 @@ impl SqliteQueue {
             .name("queue".to_owned())
             .spawn(move || writer.run(&accepted, &back))
             .map_err(unavailable)?;
-        Ok(Self { requests, bell, lease: settings.lease, thread: Some(thread) })
+        Ok(Self { requests, bell, lease: settings.lease, incarnation, thread: Some(thread) })
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Error> {
@@ -118,6 +120,10 @@ impl JobQueue for SqliteQueue {
 
     async fn depth(&self) -> Result<Depth, Error> {
         self.ask(|answer| Request::Depth { answer }).await
+    }
+
+    async fn incarnation(&self) -> Result<String, Error> {
+        Ok(self.incarnation.clone())
     }
 }
 

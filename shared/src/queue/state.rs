@@ -183,8 +183,8 @@ impl State {
         let longer = now + self.settings.lease;
         let Some(entry) = leased(&mut self.entries, ticket) else { return false };
         if let Place::InFlight { claim, until } = entry.place {
-            self.leases.remove(until, ticket.entry, entry.job.priority);
-            self.leases.insert(longer, ticket.entry, entry.job.priority);
+            self.leases.remove(until, ticket.number(), entry.job.priority);
+            self.leases.insert(longer, ticket.number(), entry.job.priority);
             entry.place = Place::InFlight { claim, until: longer };
         }
         true
@@ -216,7 +216,7 @@ impl State {
         }
         entry.place = if delay.is_zero() { Place::Ready } else { Place::Delayed { due: later(now, delay) } };
         let back = PutBack { tries: entry.job.tries, deliveries: entry.deliveries };
-        self.enter(ticket.entry, entry);
+        self.enter(ticket.number(), entry);
         Some(back)
     }
 
@@ -270,7 +270,7 @@ impl State {
         entry.deliveries = entry.deliveries.saturating_add(1);
         entry.place = Place::InFlight { claim: self.last_claim, until };
         self.leases.insert(until, number, priority);
-        let ticket = Ticket { priority, entry: number, claim: self.last_claim };
+        let ticket = Ticket { priority, job: entry.job.id, entry: number.into(), claim: self.last_claim };
         Some(Claimed { job: Arc::clone(&entry.job), ticket, deliveries: entry.deliveries })
     }
 
@@ -288,9 +288,9 @@ impl State {
     /// Takes out the entry that `ticket` answers for.
     fn leave(&mut self, ticket: Ticket) -> Option<Entry> {
         leased(&mut self.entries, ticket)?;
-        let entry = self.entries.remove(&ticket.entry)?;
+        let entry = self.entries.remove(&ticket.number())?;
         if let Place::InFlight { until, .. } = entry.place {
-            self.leases.remove(until, ticket.entry, entry.job.priority);
+            self.leases.remove(until, ticket.number(), entry.job.priority);
         }
         Some(entry)
     }
@@ -298,7 +298,7 @@ impl State {
 
 /// The entry that `ticket` answers for; `None` when the lease lapsed or was answered.
 fn leased(entries: &mut BTreeMap<u64, Entry>, ticket: Ticket) -> Option<&mut Entry> {
-    let entry = entries.get_mut(&ticket.entry)?;
+    let entry = entries.get_mut(&ticket.number())?;
     match entry.place {
         Place::InFlight { claim, .. } if claim == ticket.claim => Some(entry),
         Place::InFlight { .. } | Place::Ready | Place::Delayed { .. } => None,

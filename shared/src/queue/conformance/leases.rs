@@ -124,3 +124,13 @@ pub(super) async fn depth_tells_every_state_and_the_oldest(queue: &Queue) {
     queue.0.done(&high).await.expect("done");
     assert!(queue.depth().await.oldest.expect("the delayed one is the oldest") >= SHORT);
 }
+
+pub(super) async fn what_is_not_lost_keeps_its_name(queue: &Queue) {
+    let name = queue.0.incarnation().await.expect("incarnation");
+    assert!(!name.is_empty());
+    queue.fill(0..3, Priority::High).await;
+    let claimed = queue.claim(2, Duration::ZERO).await;
+    queue.again(claimed[0].ticket, LONG, true).await;
+    queue.done(claimed[1].ticket).await;
+    assert_eq!(queue.0.incarnation().await.expect("incarnation"), name);
+}

@@ -17,7 +17,9 @@ use crate::{
 
 /// `seq` is the entry's number, in the order of arrival; `priority` the place in `Priority::ALL`; times are milliseconds
 /// since 1970, `due` 0 for a job that is not delayed.
-const MIGRATIONS: &[&str] = &["CREATE TABLE jobs (
+const MIGRATIONS: &[&str] = &[JOBS, INCARNATION];
+
+const JOBS: &str = "CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY,
     id BLOB NOT NULL,
     priority INTEGER NOT NULL,
@@ -26,7 +28,11 @@ const MIGRATIONS: &[&str] = &["CREATE TABLE jobs (
     due INTEGER NOT NULL,
     enqueued_at INTEGER NOT NULL,
     payload TEXT NOT NULL
-) STRICT"];
+) STRICT";
+
+/// The file's own name: another file has another one.
+const INCARNATION: &str = "CREATE TABLE incarnation (name TEXT NOT NULL) STRICT;
+    INSERT INTO incarnation VALUES (lower(hex(randomblob(16))))";
 
 const INSERT: &str = "INSERT INTO jobs (seq, id, priority, tries, deliveries, due, enqueued_at, payload)
     VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6)";
@@ -41,6 +47,11 @@ const LOAD: &str =
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     // What a power cut takes from the queue, the sweep makes again: no sync for each transaction.
     crate::sqlite::open(path, Synchronous::Normal, MIGRATIONS)
+}
+
+/// Names the file.
+pub(super) fn incarnation(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("SELECT name FROM incarnation", [], |row| row.get(0))
 }
 
 /// One transaction. Dropped before its commit, it changes nothing.

@@ -201,23 +201,23 @@ impl Turn<'_> {
 
     fn claim(&mut self, max: usize) -> rusqlite::Result<Taken> {
         let claimed = self.state.claim(max, self.now);
-        self.journal.claim(claimed.iter().map(|one| one.ticket.entry).collect())?;
+        self.journal.claim(claimed.iter().map(|one| one.ticket.number()).collect())?;
         Ok(Taken::new(claimed, self.state.next_ready(), self.back.clone()))
     }
 
     fn done(&mut self, tickets: &[Ticket]) -> rusqlite::Result<()> {
         let stood = tickets.iter().filter(|ticket| self.state.done(**ticket, self.now));
-        self.journal.done(stood.map(|ticket| ticket.entry).collect())
+        self.journal.done(stood.map(|ticket| ticket.number()).collect())
     }
 
     fn again(&mut self, ticket: Ticket, delay: Duration, tried: bool) -> rusqlite::Result<()> {
         let Some(back) = self.state.again(ticket, delay, tried, self.now) else { return Ok(()) };
         if delay.is_zero() {
             self.written.ready += 1;
-            self.journal.again(ticket.entry, back, None)
+            self.journal.again(ticket.number(), back, None)
         } else {
             self.written.look_again = true;
-            self.journal.again(ticket.entry, back, Some(self.wall.after(delay)))
+            self.journal.again(ticket.number(), back, Some(self.wall.after(delay)))
         }
     }
 }

@@ -43,19 +43,25 @@ struct Home {
     at: &'static [&'static str],
 }
 
-const HOMES: [Home; 5] = [
+const HOMES: [Home; 6] = [
     Home {
         rule: "rusqlite stays within the folders that are made of it",
         names: &[&["rusqlite"]],
         at: &["shared/src/sqlite", "shared/src/queue/sqlite", "shared/src/meta/sqlite"],
     },
     Home {
+        rule: "Redis stays within its folder",
+        names: &[&["deadpool_redis"], &["redis", "Client"], &["redis", "cmd"]],
+        at: &["shared/src/queue/redis"],
+    },
+    Home {
         rule: "only stack.rs chooses backends",
-        names: &[&["DiskBlobs"], &["MemoryQueue"], &["SqliteQueue"], &["SqliteMeta"]],
+        names: &[&["DiskBlobs"], &["MemoryQueue"], &["SqliteQueue"], &["RedisQueue"], &["SqliteMeta"]],
         at: &[
             "shared/src/stack.rs",
             "shared/src/storage/disk",
             "shared/src/queue/memory",
+            "shared/src/queue/redis",
             "shared/src/queue/sqlite",
             "shared/src/meta/sqlite",
         ],

@@ -1,0 +1,161 @@
+//! Connections: a pool for commands, another for those who wait for the bell, and a deadline on everything.
+
+use std::{future::Future, time::Duration};
+
+use deadpool_redis::{
+    Connection, Manager, Pool, PoolError, Runtime,
+    redis::{
+        self, AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult,
+        ScriptInvocation, ServerErrorKind,
+    },
+};
+use tokio::time::timeout;
+
+use super::{OpenError, PoolState};
+
+/// The longest that a waiter listens before it looks again by itself: so long may a ring be missed whose hearer was cut off.
+pub(super) const LISTEN: Duration = Duration::from_secs(1);
+
+/// Both pools.
+pub(super) struct Connections {
+    commands: Pool,
+    /// A blocking read keeps its connection to itself, and its answer may take as long as it blocks.
+    ears: Pool,
+    deadline: Duration,
+}
+
+/// Redis did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    #[error("no answer from Redis within {0:?}")]
+    Late(Duration),
+    #[error("connect to Redis")]
+    Connect(#[source] PoolError),
+    #[error("ask Redis")]
+    Ask(#[source] RedisError),
+}
+
+impl NoAnswer {
+    /// Whether the queue has to be founded first: its epoch or a group is gone.
+    pub(super) fn is_unfounded(&self) -> bool {
+        matches!(self, Self::Ask(error) if matches!(error.code(), Some("UNFOUNDED" | "NOGROUP")))
+    }
+}
+
+impl Connections {
+    /// Two pools of at most `size` connections each, made when they are needed.
+    pub(super) fn new(url: &str, size: usize, deadline: Duration) -> Result<Self, OpenError> {
+        if url.starts_with("rediss:") {
+            // Whoever came first chose the same one.
+            drop(rustls::crypto::ring::default_provider().install_default());
+        }
+        Ok(Self {
+            commands: pool(url, size, deadline, deadline)?,
+            ears: pool(url, size, deadline, deadline + LISTEN)?,
+            deadline,
+        })
+    }
+
+    /// Runs a script.
+    pub(super) async fn invoke<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, NoAnswer> {
+        self.within(self.deadline, async {
+            let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
+            let answer = script.invoke_async(&mut connection).await;
+            keep_or_drop(connection, answer)
+        })
+        .await
+    }
+
+    /// Runs commands.
+    pub(super) async fn query<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, NoAnswer> {
+        self.within(self.deadline, async {
+            let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
+            let answer = commands.query_async(&mut connection).await;
+            keep_or_drop(connection, answer)
+        })
+        .await
+    }
+
+    /// Listens to the bell for `time`, which [`LISTEN`] cuts short; rung or not, there may be something.
+    pub(super) async fn listen(&self, bell: &str, time: Duration) -> Result<(), NoAnswer> {
+        // To Redis zero is for ever.
+        let time = time.clamp(Duration::from_millis(1), LISTEN);
+        let command = Cmd::new().arg("BLPOP").arg(bell).arg(time.as_secs_f64()).to_owned();
+        self.within(time + self.deadline, async {
+            let mut ear = Ear(Some(self.ears.get().await.map_err(NoAnswer::Connect)?));
+            ear.listen(&command).await.map_err(NoAnswer::Ask)
+        })
+        .await
+    }
+
+    /// How the pool of commands is used.
+    pub(super) fn state(&self) -> PoolState {
+        let status = self.commands.status();
+        PoolState {
+            size: status.size,
+            available: status.available,
+            waiting: status.waiting,
+            max: status.max_size,
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        work: impl Future<Output = Result<T, NoAnswer>>,
+    ) -> Result<T, NoAnswer> {
+        timeout(deadline, work).await.unwrap_or(Err(NoAnswer::Late(self.deadline)))
+    }
+}
+
+fn pool(url: &str, size: usize, deadline: Duration, response: Duration) -> Result<Pool, OpenError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(deadline))
+        .set_response_timeout(Some(response));
+    let manager = Manager::new_with_config(url, config).map_err(|source| OpenError::Url(Box::new(source)))?;
+    Pool::builder(manager)
+        .max_size(size.max(1))
+        .wait_timeout(Some(deadline))
+        .create_timeout(Some(deadline))
+        .recycle_timeout(Some(deadline))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|source| OpenError::Pool(Box::new(source)))
+}
+
+/// A connection that failed, or leads to a server that is not the one to write to any more, does not go back into the pool.
+fn keep_or_drop<T>(connection: Connection, answer: RedisResult<T>) -> Result<T, NoAnswer> {
+    answer.map_err(|error| {
+        if error.is_unrecoverable_error()
+            || error.is_io_error()
+            || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+        {
+            drop(Connection::take(connection));
+        }
+        NoAnswer::Ask(error)
+    })
+}
+
+/// A connection that may be blocked. Cut off before the answer it is closed, so that it takes no ring that nobody hears.
+struct Ear(Option<Connection>);
+
+impl Ear {
+    async fn listen(&mut self, command: &Cmd) -> RedisResult<()> {
+        let Some(connection) = &mut self.0 else { return Ok(()) };
+        command.query_async::<redis::Value>(connection).await?;
+        // Back into the pool.
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Connection::take(connection));
+        }
+    }
+}

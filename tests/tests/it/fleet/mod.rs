@@ -1,0 +1,3 @@
+//! The fleet's backends, proven on the servers that they stand on.
+
+mod redis;
