@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use headworks_shared::{
     meta::{
-        Attempt, Audit, Backlog, Catalog, DeadLetter, DeadLetters, Deleted, Delivery, Error, Found, Ledger,
-        LedgerRow, LogEntry, Next, Outbox, Receiver, Record, Usage, Verdict, event,
+        Attempt, Audit, Backlog, Catalog, DeadLetter, DeadLetters, Deleted, Delivery, Error, Found, Lead,
+        Leaders, Ledger, LedgerRow, LogEntry, Next, Outbox, Receiver, Record, Usage, Verdict, event,
     },
     model::{Envelope, Event, EventId, EventType, Object, ObjectPath, Scope, State, Timestamp, UploadId},
 };
@@ -28,6 +28,7 @@ struct Rows {
     attempts: Vec<Attempt>,
     disabled: HashSet<String>,
     swept: Option<Timestamp>,
+    queue_seen: Option<String>,
     dead: BTreeMap<UploadId, DeadLetter>,
 }
 
@@ -165,6 +166,34 @@ impl Ledger for Meta {
     async fn set_swept(&self, at: Timestamp) -> Result<(), Error> {
         self.lock()?.swept = Some(at);
         Ok(())
+    }
+
+    async fn queue_seen(&self) -> Result<Option<String>, Error> {
+        Ok(self.lock()?.queue_seen.clone())
+    }
+
+    async fn set_queue_seen(&self, content: &str) -> Result<(), Error> {
+        self.lock()?.queue_seen = Some(content.to_owned());
+        Ok(())
+    }
+}
+
+/// Everybody who asks leads: there is one process.
+#[async_trait]
+impl Leaders for Meta {
+    async fn lead(&self, _: &str) -> Result<Option<Box<dyn Lead>>, Error> {
+        drop(self.lock()?);
+        Ok(Some(Box::new(Leading)))
+    }
+}
+
+#[derive(Debug)]
+struct Leading;
+
+#[async_trait]
+impl Lead for Leading {
+    async fn stands(&self) -> bool {
+        true
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod catalog;
 pub mod dead_letters;
+pub mod leaders;
 pub mod ledger;
 pub mod outbox;
 
@@ -40,7 +41,8 @@ macro_rules! meta_conformance {
                 a_failed_upload_was_gone_before, another_scope_cannot_delete, a_deletion_may_come_before_its_job,
                 a_deleted_version_uncovers_the_one_before_and_its_number_is_not_given_again,
                 the_bytes_of_ended_uploads_are_asked_for_until_they_are_gone, states_come_in_the_order_asked,
-                only_what_is_over_and_old_is_forgotten, how_far_was_swept_is_remembered;
+                only_what_is_over_and_old_is_forgotten, how_far_was_swept_is_remembered,
+                which_queue_was_seen_is_remembered;
             catalog: an_upload_without_an_end_is_not_found, another_scope_finds_nothing,
                 a_listing_has_the_newest_of_each_path_in_the_order_of_bytes, a_listing_goes_on_behind_its_last_page,
                 a_prefix_is_a_beginning_and_not_a_pattern, a_listing_leaves_out_what_is_deleted,
@@ -54,6 +56,7 @@ macro_rules! meta_conformance {
                 a_letter_is_discarded_once;
             audit: the_ledger_comes_in_the_order_of_ids, a_store_in_use_does_not_contradict_itself,
                 each_end_is_one_event;
+            leaders: a_lead_stands_until_it_is_given_back;
         }
     };
     ($fresh:expr; $($part:ident: $($promise:ident),+;)+) => {

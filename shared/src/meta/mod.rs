@@ -6,6 +6,7 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod event;
+pub mod postgres;
 mod records;
 pub mod sqlite;
 
@@ -22,8 +23,8 @@ pub use records::{
 use crate::model::{Envelope, EventId, EventType, Object, ObjectPath, Scope, State, Timestamp, UploadId};
 
 /// Everything that a process may want of the metadata.
-pub trait Store: Ledger + Catalog + Outbox + DeadLetters + Audit {}
-impl<T: Ledger + Catalog + Outbox + DeadLetters + Audit> Store for T {}
+pub trait Store: Ledger + Catalog + Outbox + DeadLetters + Audit + Leaders {}
+impl<T: Ledger + Catalog + Outbox + DeadLetters + Audit + Leaders> Store for T {}
 
 /// The write side: what became of every upload.
 #[async_trait]
@@ -86,6 +87,19 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the database cannot be reached.
     async fn set_swept(&self, at: Timestamp) -> Result<(), Error>;
+
+    /// Which content of the queue the last complete deep sweep saw; `None` when there was none. A queue that was emptied or is an
+    /// older copy has another content, and what it has lost must be looked for.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn queue_seen(&self) -> Result<Option<String>, Error>;
+
+    /// A complete deep sweep saw this content of the queue.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn set_queue_seen(&self, content: &str) -> Result<(), Error>;
 }
 
 /// The read side.
@@ -239,6 +253,24 @@ pub trait Audit: Send + Sync + fmt::Debug {
     /// # Errors
     /// When the database cannot be reached.
     async fn events_of(&self, id: UploadId) -> Result<Vec<(EventId, EventType)>, Error>;
+}
+
+/// Who of many processes does what only one should do.
+#[async_trait]
+pub trait Leaders: Send + Sync + fmt::Debug {
+    /// Asks for the lead in `role`; `None` while another one leads. The lead is given back when it is dropped, and lost when the
+    /// database is: so it saves work that is done twice, and must not be relied on where that would do harm.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    async fn lead(&self, role: &str) -> Result<Option<Box<dyn Lead>>, Error>;
+}
+
+/// The lead in a role.
+#[async_trait]
+pub trait Lead: Send + Sync + fmt::Debug {
+    /// Whether it is still ours. One that was lost does not come back.
+    async fn stands(&self) -> bool;
 }
 
 /// The database did not do what was asked.

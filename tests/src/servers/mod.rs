@@ -2,6 +2,8 @@
 //! goes when the test ends. A program that is not installed is an error, never a test that is skipped: `make test` installs them.
 
 pub mod redis;
+pub mod pgbouncer;
+pub mod postgres;
 
 use std::{
     fs::File,

@@ -55,6 +55,14 @@ pub async fn how_far_was_swept_is_remembered(store: Tested) {
     assert_eq!(store.swept().await.unwrap(), Some(at(9)));
 }
 
+pub async fn which_queue_was_seen_is_remembered(store: Tested) {
+    assert_eq!(store.queue_seen().await.unwrap(), None);
+    store.set_queue_seen("one").await.unwrap();
+    store.set_queue_seen("another").await.unwrap();
+    assert_eq!(store.queue_seen().await.unwrap().as_deref(), Some("another"));
+    assert_eq!(store.swept().await.unwrap(), None);
+}
+
 pub async fn a_batch_may_be_repeated(store: Tested) {
     let batch = [upload("a", 3), failed("b", "object_missing")];
     store.persist(&batch, at(0)).await.unwrap();

@@ -42,6 +42,10 @@ const SWEPT: &str = "SELECT swept FROM progress";
 
 const SET_SWEPT: &str = "UPDATE progress SET swept = ?1";
 
+const QUEUE_SEEN: &str = "SELECT queue_seen FROM progress";
+
+const SET_QUEUE_SEEN: &str = "UPDATE progress SET queue_seen = ?1";
+
 #[async_trait]
 impl Ledger for SqliteMeta {
     async fn persist(&self, batch: &[Record], at: Timestamp) -> std::result::Result<Vec<Verdict>, Error> {
@@ -102,6 +106,15 @@ impl Ledger for SqliteMeta {
 
     async fn set_swept(&self, at: Timestamp) -> std::result::Result<(), Error> {
         self.write(move |connection| connection.execute(SET_SWEPT, [rows::ms(at)?]).map(drop)).await
+    }
+
+    async fn queue_seen(&self) -> std::result::Result<Option<String>, Error> {
+        self.read(|connection| connection.prepare_cached(QUEUE_SEEN)?.query_row([], |row| row.get(0))).await
+    }
+
+    async fn set_queue_seen(&self, content: &str) -> std::result::Result<(), Error> {
+        let content = content.to_owned();
+        self.write(move |connection| connection.execute(SET_QUEUE_SEEN, [content]).map(drop)).await
     }
 }
 

@@ -5,6 +5,7 @@ mod audit;
 mod catalog;
 mod dead_letters;
 mod events;
+mod leaders;
 mod ledger;
 mod outbox;
 mod persist;

@@ -70,16 +70,17 @@ CREATE TABLE events (
 
 CREATE UNIQUE INDEX events_by_upload ON events (upload, type);
 
--- One row: the last event that was relayed, the moment before which things may have been forgotten, and when the last complete deep
--- sweep began.
+-- One row: the last event that was relayed, the moment before which things may have been forgotten, when the last complete deep sweep
+-- began, and which content of the queue it saw.
 CREATE TABLE progress (
-    one     INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-    relayed INTEGER NOT NULL,
-    pruned  INTEGER NOT NULL,
-    swept   INTEGER
+    one        INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    relayed    INTEGER NOT NULL,
+    pruned     INTEGER NOT NULL,
+    swept      INTEGER,
+    queue_seen TEXT
 ) STRICT;
 
-INSERT INTO progress VALUES (1, 0, 0, NULL);
+INSERT INTO progress VALUES (1, 0, 0, NULL, NULL);
 
 CREATE TABLE receivers (
     id          INTEGER NOT NULL PRIMARY KEY,

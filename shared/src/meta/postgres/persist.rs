@@ -1,0 +1,201 @@
+//! Writes a batch of uploads' ends. The hot path of the whole store: three flights for each batch, and set-wise statements whatever
+//! its size.
+//!
+//! Two batches at once take what they need in the same order (scopes, uploads, paths, usage), so that none waits for one that waits
+//! for it. Versions need no lock at first: two batches that give the same version of a path are told apart by the index of paths,
+//! and the second is repeated, alone in its scopes. So batches of one scope run side by side, as long as their paths differ; only
+//! the scope's usage is changed one after the other, at the very end.
+
+mod batch;
+mod judge;
+
+use std::collections::{HashMap, HashSet};
+
+use tokio_postgres::{Row, types::Type};
+
+use super::{
+    events,
+    fault::Fault,
+    ledger::STATES,
+    retry::Tries,
+    rows,
+    server::{Mode, Server},
+    transaction::{Deadline, Statement, Transaction, Value},
+};
+use crate::{
+    meta::{Record, Verdict, event},
+    model::{State, Timestamp, UploadId},
+};
+use batch::Batch;
+use judge::{Judged, Newest, judge};
+
+/// Side by side with others that store objects in these scopes, none of whom gives away that it does.
+const TOGETHER: &str = "SELECT pg_advisory_xact_lock_shared(scope) FROM unnest($1::bigint[]) AS scope";
+
+/// Until everybody else is done with these scopes.
+pub(super) const ALONE: &str = "SELECT pg_advisory_xact_lock(scope) FROM unnest($1::bigint[]) AS scope";
+
+const NUMBERS: &str = "SELECT s.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(org, project, n)
+    LEFT JOIN scopes s ON s.org = w.org AND s.project = w.project ORDER BY w.n";
+
+/// Gives numbers to scopes that have none, in the order given.
+pub(super) const NUMBER: &str = "INSERT INTO scopes (org, project)
+    SELECT w.org, w.project FROM unnest($1::text[], $2::text[]) AS w(org, project)
+    ON CONFLICT (org, project) DO NOTHING";
+
+/// Waits for a batch that enters the same upload, and goes on without it when that one has committed.
+const ENTER: &str = "INSERT INTO ledger (id, scope, state, size, at, reason)
+    SELECT e.id, e.scope, CASE WHEN e.reason IS NULL THEN 'stored' ELSE 'failed' END, e.size, $5, e.reason
+    FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[]) AS e(id, scope, size, reason)
+    ON CONFLICT (id) DO NOTHING RETURNING id";
+
+/// The newest version that is there, and the newest that was deleted: no number is given twice. New paths answer with nothing.
+pub(super) const NEWEST: &str = "SELECT p.n, v.version, v.there
+    FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS p(scope, path, n) CROSS JOIN LATERAL (
+        (SELECT o.version, true AS there FROM objects o
+            WHERE o.scope = p.scope AND o.path = p.path ORDER BY o.version DESC LIMIT 1)
+        UNION ALL
+        (SELECT t.version, false FROM tombstones t
+            WHERE t.scope = p.scope AND t.path = p.path ORDER BY t.version DESC LIMIT 1)) v";
+
+const OBJECTS: &str =
+    "INSERT INTO objects (id, scope, path, version, size, stored_at, crc64nvme, sha256, content_type, sniffed_type)
+    SELECT o.id, o.scope, o.path, o.version, o.size, $10, o.crc, o.sha, o.type, o.sniffed
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], $8::text[],
+        $9::text[]) AS o(id, scope, path, version, size, crc, sha, type, sniffed)";
+
+/// The ledger took them for stored, before their paths were looked at.
+const TAKEN: &str = "UPDATE ledger SET state = 'failed', size = 0, reason = $2 WHERE id = ANY($1)";
+
+/// Locks in the order of numbers, whatever order the update goes by.
+pub(super) const USE: &str = "WITH added AS (
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS a(id, objects, bytes)),
+    locked AS (SELECT s.id FROM scopes s WHERE s.id = ANY($1) ORDER BY s.id FOR NO KEY UPDATE)
+    UPDATE scopes s SET objects = s.objects + a.objects, bytes = s.bytes + a.bytes
+    FROM locked l JOIN added a ON a.id = l.id WHERE s.id = l.id";
+
+/// Who else may store objects in a batch's scopes meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Company {
+    Together,
+    Alone,
+}
+
+/// Writes `records`, and says what each led to, in their order.
+pub(super) async fn persist(server: &Server, records: &[Record], at: Timestamp) -> Result<Vec<Verdict>, Fault> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    let batch = Batch::new(records)?;
+    let mut tries = Tries::by(server.deadline(Mode::Write));
+    let mut company = Company::Together;
+    loop {
+        match write(server, &batch, company, at, tries.deadline).await {
+            Err(fault) if fault.is_collision() && company == Company::Together => company = Company::Alone,
+            Err(fault) if tries.again(&fault).await => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn write(
+    server: &Server,
+    batch: &Batch<'_>,
+    company: Company,
+    at: Timestamp,
+    deadline: Deadline,
+) -> Result<Vec<Verdict>, Fault> {
+    let mut transaction = server.begin_by(Mode::Write, deadline).await?;
+    let scopes = number(&mut transaction, batch, company).await?;
+    let (new, newest) = enter(&mut transaction, batch, &scopes, at).await?;
+    let judged = judge(&batch.lines, new, newest);
+    let known = store(transaction, batch, &scopes, &judged, at).await?;
+    judged.finish(&batch.lines, &known)
+}
+
+/// Locks the batch's scopes, and gives numbers to those that have none.
+async fn number(
+    transaction: &mut Transaction<'_>,
+    batch: &Batch<'_>,
+    company: Company,
+) -> Result<Vec<i64>, Fault> {
+    let lock = match company {
+        Company::Together => TOGETHER,
+        Company::Alone => ALONE,
+    };
+    let lock = Statement { sql: lock, values: &[(&batch.locks, Type::INT8_ARRAY)] };
+    let names: [Value<'_>; 2] = [(&batch.orgs, Type::TEXT_ARRAY), (&batch.projects, Type::TEXT_ARRAY)];
+    let numbers = Statement { sql: NUMBERS, values: &names };
+    let [_, found] = transaction.say([lock, numbers]).await?;
+    if let Some(all) = all_numbers(&found)? {
+        return Ok(all);
+    }
+    let [_, found] = transaction.say([Statement { sql: NUMBER, values: &names }, numbers]).await?;
+    all_numbers(&found)?.ok_or(Fault::Overtaken)
+}
+
+fn all_numbers(rows: &[Row]) -> Result<Option<Vec<i64>>, Fault> {
+    rows.iter().map(|row| rows::get::<Option<i64>>(row, 0)).collect()
+}
+
+/// Enters all uploads into the ledger, and looks up the newest versions of all paths. Says which uploads are new.
+async fn enter(
+    transaction: &mut Transaction<'_>,
+    batch: &Batch<'_>,
+    scopes: &[i64],
+    at: Timestamp,
+) -> Result<(HashSet<UploadId>, Vec<Newest>), Fault> {
+    let (uploads, at) = (batch.uploads(scopes), rows::ms(at)?);
+    let (path_scopes, paths) = batch.paths(scopes);
+    let values = [
+        (&uploads.ids as _, Type::UUID_ARRAY),
+        (&uploads.scopes as _, Type::INT8_ARRAY),
+        (&uploads.sizes as _, Type::INT8_ARRAY),
+        (&uploads.reasons as _, Type::TEXT_ARRAY),
+        (&at as _, Type::INT8),
+    ];
+    let enter = Statement { sql: ENTER, values: &values };
+    let values = [(&path_scopes as _, Type::INT8_ARRAY), (&paths as _, Type::TEXT_ARRAY)];
+    let [entered, found] = transaction.say([enter, Statement { sql: NEWEST, values: &values }]).await?;
+    let mut newest = vec![Newest::default(); batch.path_count()];
+    for row in &found {
+        let place = usize::try_from(rows::unsigned(row, 0)?).map_err(Fault::row)?;
+        let path = place.checked_sub(1).and_then(|place| newest.get_mut(place));
+        let path = path.ok_or_else(|| Fault::row("a path that was not asked for"))?;
+        path.add(rows::unsigned(row, 1)?, rows::get(row, 2)?);
+    }
+    Ok((entered.iter().map(|row| rows::upload_id(row, 0)).collect::<Result<_, _>>()?, newest))
+}
+
+/// Writes what is new, commits, and says what was known of the rest.
+async fn store(
+    transaction: Transaction<'_>,
+    batch: &Batch<'_>,
+    scopes: &[i64],
+    judged: &Judged,
+    at: Timestamp,
+) -> Result<HashMap<UploadId, State>, Fault> {
+    let (objects, usage) = (batch.objects(scopes, judged)?, batch.usage(scopes, judged)?);
+    let told: Vec<_> =
+        judged.new(&batch.lines).into_iter().filter_map(|(record, verdict)| event(record, verdict, at)).collect();
+    let (events, at) = (events::Batch::new(&told, at)?, rows::ms(at)?);
+    let known: [Value<'_>; 1] = [(&judged.known, Type::UUID_ARRAY)];
+    let taken: [Value<'_>; 2] = [(&judged.taken, Type::UUID_ARRAY), (&judge::EXISTS, Type::TEXT)];
+    let (stored, appended) = (objects.values(&at), events.values());
+    let used: [Value<'_>; 3] = [
+        (&usage.scopes, Type::INT8_ARRAY),
+        (&usage.objects, Type::INT8_ARRAY),
+        (&usage.bytes, Type::INT8_ARRAY),
+    ];
+    let steps = [
+        (!judged.known.is_empty(), Statement { sql: STATES, values: &known }),
+        (!judged.taken.is_empty(), Statement { sql: TAKEN, values: &taken }),
+        (!judged.stored.is_empty(), Statement { sql: OBJECTS, values: &stored }),
+        (!events.is_empty(), Statement { sql: events::APPEND, values: &appended }),
+        (!judged.stored.is_empty(), Statement { sql: USE, values: &used }),
+    ];
+    let needed: Vec<_> = steps.into_iter().filter_map(|(needed, step)| needed.then_some(step)).collect();
+    let answers = transaction.end(&needed).await?;
+    let known = answers.first().filter(|_| !judged.known.is_empty()).map_or(&[][..], Vec::as_slice);
+    known.iter().map(|row| Ok((rows::upload_id(row, 0)?, rows::state(row, 1)?))).collect()
+}

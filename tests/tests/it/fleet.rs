@@ -1,0 +1,3 @@
+//! What the fleet stands on, each server for real.
+
+mod postgres;
