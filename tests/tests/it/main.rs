@@ -8,6 +8,7 @@ mod crash;
 mod digests;
 mod disconnect;
 mod events;
+mod fleet;
 mod folder;
 mod form;
 mod full;

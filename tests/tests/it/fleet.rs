@@ -1,0 +1,3 @@
+//! The backends of the fleet, on real servers that each test starts for itself.
+
+mod s3;
