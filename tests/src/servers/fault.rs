@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Result;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::{
         TcpListener, TcpStream,
         tcp::{ReadHalf, WriteHalf},
@@ -168,7 +168,7 @@ async fn exchange(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
             take(&mut from, None, &head, head.length, shared).await?;
             answer(&mut client, status).await
         }
-        Some(Fault::Silence) => std::future::pending().await,
+        Some(Fault::Silence) => client.ready(Interest::ERROR).await.map(drop),
         Some(Fault::ResetBeforeBody) => client.set_zero_linger(),
         Some(fault) => pass(client, &head, fault.into(), shared).await,
         None => pass(client, &head, Passage::default(), shared).await,
@@ -211,7 +211,8 @@ async fn pass(mut client: TcpStream, head: &Head, passage: Passage, shared: &Sha
         let body = async {
             take(&mut from, Some(&mut on), head, limit, shared).await?;
             if short && passage.stall {
-                std::future::pending::<()>().await;
+                // It reads nothing any more, and notices only a reset.
+                from.ready(Interest::ERROR).await?;
             }
             if short { Err(io::ErrorKind::ConnectionReset.into()) } else { watch(&mut from).await }
         };

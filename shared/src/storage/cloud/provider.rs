@@ -159,7 +159,7 @@ impl Provider {
 }
 
 fn connector(options: &Options, endpoint: &Endpoint, condition: Condition) -> Result<Connector, ProbeError> {
-    let sizes = Sizes { idle: options.streams, connect: options.connect };
+    let sizes = Sizes { idle: options.streams, connect: options.connect, stall: options.stall };
     let bundle = options.variable("AWS_CA_BUNDLE").map(PathBuf::from);
     let client =
         Client::new(sizes, !endpoint.is_plain(), bundle.as_deref()).map_err(ProbeError::Certificates)?;

@@ -25,7 +25,7 @@ use rustls::{
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::body::Outgoing;
+use super::{body::Outgoing, wire::Wires};
 
 /// How long a connection is kept for the next request: stores close theirs after 20 s or more.
 const IDLE: Duration = Duration::from_secs(15);
@@ -54,9 +54,11 @@ pub(crate) struct Sizes {
     pub(crate) idle: usize,
     /// For TCP and TLS together.
     pub(crate) connect: Duration,
+    /// For a store to take the next bytes.
+    pub(crate) stall: Duration,
 }
 
-type Pool = legacy::Client<Within<HttpsConnector<HttpConnector>>, Outgoing>;
+type Pool = legacy::Client<Within<HttpsConnector<Wires>>, Outgoing>;
 
 /// The two pools.
 #[derive(Clone, Debug)]
@@ -104,7 +106,7 @@ fn pool(sizes: Sizes, buffers: Buffers, trusted: ClientConfig) -> Pool {
         .with_tls_config(trusted)
         .https_or_http()
         .enable_http1()
-        .wrap_connector(tcp);
+        .wrap_connector(Wires { tcp, stall: sizes.stall });
     legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)

@@ -5,6 +5,7 @@
 
 mod body;
 mod client;
+mod wire;
 
 use std::{
     error::Error,
