@@ -91,6 +91,14 @@ impl Leased {
         true
     }
 
+    /// Makes it good for what another lease of the same budget is good for too.
+    pub fn merge(&mut self, mut other: Self) {
+        match (&mut self.permit, other.permit.take()) {
+            (Some(permit), Some(more)) => permit.merge(more),
+            (permit, more) => *permit = permit.take().or(more),
+        }
+    }
+
     /// Gives back what is above `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         if let Some(permit) = &mut self.permit {
@@ -118,6 +126,9 @@ mod tests {
         assert_eq!(budget.used_bytes(), 1024);
         let second = budget.lease(1 << 30).now_or_never();
         assert!(second.is_none(), "more than the budget waits for the whole of it");
+        let more = budget.lease(1000).await;
+        first.merge(more);
+        assert_eq!((first.bytes(), budget.used_bytes()), (2048, 2048), "a merged lease is both");
         drop(first);
         budget.hold();
         assert!(budget.lease(1).now_or_never().is_none(), "nothing is leased while it is held");

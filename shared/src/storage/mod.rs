@@ -3,6 +3,7 @@
 //! Nothing is visible under a key until [`Blobs::put`] returned `Ok`, and nothing visible is ever replaced: every put is
 //! create-only. What `put` returned `Ok` for survives a crash (with `durability = "fsync"`, also of the machine).
 
+pub mod cloud;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod disk;

@@ -1,9 +1,11 @@
 //! The servers that a fleet stands on, for real: each test that needs one starts its own, on a free port of 127.0.0.1, in a folder that
 //! goes when the test ends. A program that is not installed is an error, never a test that is skipped: `make test` installs them.
 
-pub mod redis;
+pub mod fault;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod redis;
+pub mod s3;
 
 use std::{
     fs::File,

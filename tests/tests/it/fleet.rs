@@ -1,3 +1,7 @@
-//! What the fleet stands on, each server for real.
+//! What the fleet stands on, each server for real and started by the test that needs it.
 
 mod postgres;
+mod redis;
+mod s3;
+mod s3_bodies;
+mod s3_faults;

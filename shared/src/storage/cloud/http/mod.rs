@@ -1,0 +1,230 @@
+//! The HTTP client below `object_store`: our own, so that a client's frames become the body of a request.
+//!
+//! A request that carries a client's body asks the store first (`Expect: 100-continue`); as long as the store has taken no byte, a
+//! request that failed or was refused for the moment is sent again. All else passes as `object_store` made it.
+
+mod body;
+mod client;
+mod wire;
+
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
+    header::{EXPECT, USER_AGENT},
+    request::Parts,
+    uri::Scheme,
+};
+use hyper::body::Incoming;
+use object_store::{
+    ClientConfigKey, ClientOptions,
+    client::{
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
+        HttpService,
+    },
+};
+use tokio::time::{sleep, timeout};
+
+use self::body::{Outgoing, Timed};
+pub(super) use self::client::{Client, ClientError, Sizes};
+use super::{
+    call::{Call, Way},
+    condition::Condition,
+    pipe::Pipe,
+    retry::Backoff,
+};
+use crate::model::Crc64;
+
+/// The longest wait for credentials: their servers are near.
+const CREDENTIALS: Duration = Duration::from_secs(5);
+
+const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-crc64nvme");
+
+/// Makes HTTP clients for `object_store`, all of them over the same connections.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    pub(super) client: Client,
+    pub(super) condition: Condition,
+    pub(super) waits: Waits,
+    /// Requests under way.
+    pub(super) live: Arc<AtomicUsize>,
+}
+
+/// How long a store may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waits {
+    /// Until it answers.
+    pub(super) answer: Duration,
+    /// Until the parts of a large object are one.
+    pub(super) complete: Duration,
+    /// Until its next bytes.
+    pub(super) stall: Duration,
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let says = options.get_config_value(&ClientConfigKey::AllowHttp);
+        Ok(HttpClient::new(Service { connector: self.clone(), plain: says.as_deref() == Some("true") }))
+    }
+}
+
+/// One client of `object_store`.
+#[derive(Debug)]
+pub(super) struct Service {
+    connector: Connector,
+    /// Whether it may go without TLS.
+    plain: bool,
+}
+
+#[async_trait]
+impl HttpService for Service {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if !self.plain && request.uri().scheme() != Some(&Scheme::HTTPS) {
+            return Err(HttpError::new(HttpErrorKind::Unknown, PlainHttp));
+        }
+        let Some(call) = Call::of(request.uri()) else { return self.outside(request).await };
+        let way = call
+            .way(request.method(), request.uri().query(), request.headers())
+            .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let waits = self.connector.waits;
+        let answered = match way {
+            Way::AsItIs => self.whole(request, waits.answer).await,
+            Way::CreateOnly => match self.connector.condition.add_to(request).await {
+                Ok(request) => self.whole(request, waits.complete).await,
+                Err(error) => Err(HttpError::new(HttpErrorKind::Unknown, error)),
+            },
+            Way::Piped(pipe) => self.piped(request.into_parts().0, &pipe).await,
+        };
+        let response = answered.as_ref().ok();
+        call.saw(response.map(Response::status), response.and_then(|response| checksum(response.headers())));
+        answered
+    }
+}
+
+impl Service {
+    /// A request that is about no object of the store: a listing, or credentials.
+    async fn outside(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let bucket = request.uri().query().is_some_and(|query| query.contains("list") || query == "uploads");
+        let wait = if bucket { self.connector.waits.answer } else { CREDENTIALS };
+        self.whole(request, wait).await
+    }
+
+    async fn whole(&self, request: HttpRequest, wait: Duration) -> Result<HttpResponse, HttpError> {
+        let live = Live::enter(&self.connector.live);
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(named(head), Outgoing::Whole(body));
+        match timeout(wait, self.connector.client.request(request, live.count())).await {
+            Ok(answer) => answer.map(|response| self.answer(response, live)).map_err(failed),
+            Err(_) => Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(wait))),
+        }
+    }
+
+    /// A request whose body is a client's. As long as the store has taken none of it, it may fail and be sent again.
+    async fn piped(&self, head: Parts, pipe: &Arc<Pipe>) -> Result<HttpResponse, HttpError> {
+        let mut head = named(head);
+        head.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        let mut backoff = Backoff::default();
+        loop {
+            let live = Live::enter(&self.connector.live);
+            let Some(request) = asking(head.clone(), pipe) else {
+                return Err(HttpError::new(HttpErrorKind::Unknown, super::pipe::BrokenOff));
+            };
+            let answer = self.connector.client.request(request, live.count()).await;
+            let passing = match &answer {
+                Ok(response) => may_pass(response.status()),
+                Err(_) => true,
+            };
+            let again = (passing && pipe.is_untouched()).then(|| backoff.next()).flatten();
+            match again {
+                Some(wait) => sleep(wait).await,
+                None => return answer.map(|response| self.answer(response, live)).map_err(failed),
+            }
+        }
+    }
+
+    fn answer(&self, response: Response<Incoming>, live: Live) -> HttpResponse {
+        let stall = self.connector.waits.stall;
+        response.map(|body| HttpResponseBody::new(Timed::new(body, stall, live)))
+    }
+}
+
+/// The request that asks the store whether it wants the body; `None` when the body is gone.
+fn asking(head: Parts, pipe: &Arc<Pipe>) -> Option<Request<Outgoing>> {
+    let turn = pipe.begin()?;
+    let mut request = Request::from_parts(head, Outgoing::piped(Arc::clone(pipe), turn));
+    let gate = Arc::clone(pipe);
+    hyper::ext::on_informational(&mut request, move |answer| {
+        if answer.status() == StatusCode::CONTINUE {
+            gate.open(turn);
+        }
+    });
+    Some(request)
+}
+
+fn named(mut head: Parts) -> Parts {
+    const NAME: &str = concat!("headworks/", env!("CARGO_PKG_VERSION"));
+    head.headers.insert(USER_AGENT, HeaderValue::from_static(NAME));
+    head
+}
+
+/// Whether a refusal may be none a moment later: a server in trouble, too many requests, or another put of the same key.
+fn may_pass(status: StatusCode) -> bool {
+    let asks_for_patience =
+        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT);
+    asks_for_patience || (status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE)
+}
+
+/// What the store says the object's bytes add up to.
+fn checksum(headers: &HeaderMap) -> Option<Crc64> {
+    let bytes = BASE64.decode(headers.get(CHECKSUM)?).ok()?;
+    bytes.try_into().ok().map(|bytes| Crc64(u64::from_be_bytes(bytes)))
+}
+
+/// Kinds tell `object_store` what it may send again.
+fn failed(error: ClientError) -> HttpError {
+    let kind = match &error {
+        ClientError::Connect(_) => HttpErrorKind::Connect,
+        ClientError::Exchange(_) => HttpErrorKind::Interrupted,
+    };
+    HttpError::new_boxed(kind, Box::<dyn Error + Send + Sync>::from(error))
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Live(Arc<AtomicUsize>);
+
+impl Live {
+    fn enter(live: &Arc<AtomicUsize>) -> Self {
+        live.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(live))
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A store did not answer.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no answer within {0:?}")]
+pub(super) struct NoAnswer(pub(super) Duration);
+
+/// The store is to be spoken to in the clear, and nobody said that it may.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("http without TLS is not allowed; AWS_ALLOW_HTTP=true (or GOOGLE_, AZURE_) allows it")]
+struct PlainHttp;

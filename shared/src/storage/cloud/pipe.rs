@@ -1,0 +1,258 @@
+//! Hands the frames of a client's body over to the request that carries them to the store, one at a time.
+//!
+//! The client's side lives in the put, which may borrow the body; the store's side in the connection's task. The gate between them is
+//! shut until the store has said that it wants the body: until then nothing of the client is read, and a refused request can be sent
+//! again. The store's side never ends by itself: where the put goes away or the body breaks off, the request is broken off too, short
+//! of the length that it declared, so that nothing of it becomes visible.
+
+use std::{
+    future::poll_fn,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+
+use crate::limits::Leased;
+
+/// Between the client's frames and the request's body.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    length: u64,
+    state: Mutex<State>,
+    store: AtomicWaker,
+    client: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Which request may read: the one that was made last.
+    turn: u32,
+    gate: Gate,
+    /// The next frame on its way.
+    frame: Option<Bytes>,
+    /// How many bytes requests have taken.
+    taken: u64,
+    end: End,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Gate {
+    #[default]
+    Shut,
+    Open,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum End {
+    #[default]
+    NotYet,
+    Whole,
+    Broken,
+}
+
+impl Pipe {
+    /// A pipe for a body of `length` bytes.
+    pub(super) fn new(length: u64) -> Self {
+        Self {
+            length,
+            state: Mutex::default(),
+            store: AtomicWaker::default(),
+            client: AtomicWaker::default(),
+        }
+    }
+
+    /// How many bytes are to pass.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Begins a request with its gate shut; the one before it may read no more. `None` when that one has read something.
+    pub(super) fn begin(&self) -> Option<u32> {
+        let mut state = self.state();
+        if state.taken > 0 || state.end == End::Broken {
+            return None;
+        }
+        state.turn += 1;
+        state.gate = Gate::Shut;
+        drop(state);
+        self.store.wake();
+        self.state().turn.into()
+    }
+
+    /// The store wants the body of the request `turn`.
+    pub(super) fn open(&self, turn: u32) {
+        let mut state = self.state();
+        if state.turn == turn {
+            state.gate = Gate::Open;
+            drop(state);
+            self.client.wake();
+            self.store.wake();
+        }
+    }
+
+    /// Whether no request has taken a byte, so that another may be made.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.state().taken == 0
+    }
+
+    /// Whether all bytes have passed.
+    pub(super) fn is_drained(&self) -> bool {
+        let state = self.state();
+        state.end == End::Whole && state.frame.is_none()
+    }
+
+    /// Waits until the store wants the body.
+    pub(super) async fn wanted(&self) {
+        self.until(|state| state.gate == Gate::Open).await;
+    }
+
+    /// Waits until there is room for a frame.
+    pub(super) async fn room(&self) {
+        self.until(|state| state.frame.is_none()).await;
+    }
+
+    /// Puts the next frame on its way; its lease goes back when it is written.
+    pub(super) fn push(&self, frame: Bytes, lease: Leased) {
+        let frame = Bytes::from_owner(Held { frame, _lease: lease });
+        self.state().frame = Some(frame);
+        self.store.wake();
+    }
+
+    /// No more frames follow, and all is well.
+    pub(super) fn finish(&self) {
+        self.state().end = End::Whole;
+        self.store.wake();
+    }
+
+    /// No more frames follow, and the request must come to nothing; unless all of them had passed before.
+    pub(super) fn break_off(&self) {
+        let mut state = self.state();
+        if state.end == End::NotYet || state.frame.is_some() {
+            state.end = End::Broken;
+            state.frame = None;
+        }
+        drop(state);
+        self.store.wake();
+    }
+
+    /// The next frame for the request `turn`.
+    pub(super) fn poll_take(&self, turn: u32, context: &mut Context<'_>) -> Poll<Result<Bytes, BrokenOff>> {
+        self.store.register(context.waker());
+        let mut state = self.state();
+        if state.turn != turn || state.end == End::Broken {
+            return Poll::Ready(Err(BrokenOff));
+        }
+        if state.gate == Gate::Shut {
+            return Poll::Pending;
+        }
+        match state.frame.take() {
+            Some(frame) => {
+                state.taken += frame.len() as u64;
+                drop(state);
+                self.client.wake();
+                Poll::Ready(Ok(frame))
+            }
+            None if state.end == End::Whole => Poll::Ready(Err(BrokenOff)),
+            None => Poll::Pending,
+        }
+    }
+
+    async fn until(&self, met: impl Fn(&State) -> bool) {
+        poll_fn(|context| {
+            self.client.register(context.waker());
+            if met(&self.state()) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A frame, and the right to hold it.
+struct Held {
+    frame: Bytes,
+    _lease: Leased,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+/// Breaks the pipe off when dropped: whoever puts is gone, or has failed.
+#[derive(Debug)]
+pub(super) struct BreakOff<'a>(pub(super) &'a Pipe);
+
+impl Drop for BreakOff<'_> {
+    fn drop(&mut self) {
+        self.0.break_off();
+    }
+}
+
+/// The body of a request was broken off on purpose.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the body was broken off")]
+pub(super) struct BrokenOff;
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, task::noop_waker};
+
+    use super::*;
+    use crate::limits::Budget;
+
+    fn take(pipe: &Pipe, turn: u32) -> Poll<Result<Bytes, BrokenOff>> {
+        pipe.poll_take(turn, &mut Context::from_waker(&noop_waker()))
+    }
+
+    #[tokio::test]
+    async fn nothing_passes_before_the_gate_opens_and_then_each_frame_once() {
+        let (pipe, budget) = (Pipe::new(4), Budget::new(1 << 20));
+        let turn = pipe.begin().unwrap();
+        assert!(pipe.wanted().now_or_never().is_none() && take(&pipe, turn).is_pending());
+        pipe.open(turn);
+        pipe.wanted().await;
+        assert!(take(&pipe, turn).is_pending());
+        pipe.push(Bytes::from_static(b"abcd"), budget.lease(4).await);
+        assert!(pipe.room().now_or_never().is_none());
+        let Poll::Ready(Ok(frame)) = take(&pipe, turn) else { panic!("no frame") };
+        pipe.room().await;
+        assert_eq!((&*frame, budget.used_bytes()), (&b"abcd"[..], 1024));
+        drop(frame);
+        assert_eq!(budget.used_bytes(), 0, "the lease goes back with the frame");
+        pipe.finish();
+        assert!(pipe.is_drained());
+    }
+
+    #[tokio::test]
+    async fn an_untouched_body_can_be_sent_again_and_a_touched_one_cannot() {
+        let (pipe, budget) = (Pipe::new(4), Budget::new(1 << 20));
+        let first = pipe.begin().unwrap();
+        pipe.open(first);
+        pipe.push(Bytes::from_static(b"abcd"), budget.lease(4).await);
+        let second = pipe.begin().unwrap();
+        pipe.open(first);
+        assert!(matches!(take(&pipe, first), Poll::Ready(Err(BrokenOff))), "the first may read no more");
+        assert!(take(&pipe, second).is_pending(), "its store has yet to say yes");
+        pipe.open(second);
+        assert!(matches!(take(&pipe, second), Poll::Ready(Ok(_))));
+        assert_eq!(pipe.begin(), None);
+    }
+
+    #[tokio::test]
+    async fn a_put_that_goes_away_breaks_the_request_off() {
+        let (pipe, budget) = (Pipe::new(4), Budget::new(1 << 20));
+        let turn = pipe.begin().unwrap();
+        pipe.open(turn);
+        let guard = BreakOff(&pipe);
+        pipe.push(Bytes::from_static(b"ab"), budget.lease(2).await);
+        drop(guard);
+        assert!(matches!(take(&pipe, turn), Poll::Ready(Err(BrokenOff))));
+        assert_eq!((budget.used_bytes(), pipe.begin()), (0, None));
+    }
+}

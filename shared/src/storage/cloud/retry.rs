@@ -1,0 +1,43 @@
+//! How often something is tried again, and after what wait.
+
+use std::time::Duration;
+
+/// Tries after the first one.
+pub(super) const AGAIN: u32 = 3;
+
+/// The longest first wait, and the longest of all.
+pub(super) const FIRST: Duration = Duration::from_millis(50);
+pub(super) const LONGEST: Duration = Duration::from_secs(2);
+
+/// Waits with full jitter, each up to four times as long as the one before could be: those who failed together do not come back together.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    waited: u32,
+}
+
+impl Backoff {
+    /// The next wait; `None` when it was tried often enough.
+    pub(super) fn next(&mut self) -> Option<Duration> {
+        if self.waited >= AGAIN {
+            return None;
+        }
+        let most = (FIRST * 4_u32.pow(self.waited)).min(LONGEST);
+        self.waited += 1;
+        Some(most.mul_f64(fastrand::f64()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_tried_again_a_few_times_with_waits_within_bounds() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = std::iter::from_fn(|| backoff.next()).collect();
+        assert_eq!(waits.len(), 3);
+        for (wait, most) in waits.iter().zip([50, 200, 800]) {
+            assert!(*wait <= Duration::from_millis(most), "{wait:?}");
+        }
+    }
+}

@@ -1,3 +1,0 @@
-//! The fleet's backends, proven on the servers that they stand on.
-
-mod redis;

@@ -1,0 +1,255 @@
+//! A store that fails in every way a store can: nothing is half there, the error says what it was, and nothing is left held.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use bytes::Bytes;
+use headworks_shared::{
+    model::Seal,
+    storage::{
+        Blobs as _, Error, Key, PutError,
+        conformance::{self, Body, content, envelope, frames, key},
+    },
+};
+use headworks_tests::servers::fault::Fault;
+use tokio::time::timeout;
+
+use super::s3::{Broken, PART};
+
+/// The sizes of bodies that are put whole, streamed, and (when nobody says how long they are) in parts.
+const SMALL: usize = 10_000;
+const STREAMED: usize = 1 << 20;
+const PARTS: usize = PART + 100_000;
+
+/// The longest that any put may take here, with all its tries.
+const PUT: Duration = Duration::from_secs(30);
+
+async fn put(broken: &Broken, key: &Key, mut body: Body) -> Result<Seal, PutError> {
+    let envelope = envelope("a");
+    let Ok(outcome) = timeout(PUT, broken.store.put(key, &envelope, &mut body)).await else {
+        panic!("a put did not end")
+    };
+    outcome
+}
+
+fn known(content: &Bytes) -> Body {
+    Body::of(content)
+}
+
+fn unknown(content: &Bytes) -> Body {
+    Body::new(frames(content, &[16 << 10]))
+}
+
+/// Whether the object is there with these bytes and its envelope.
+async fn assert_there(broken: &Broken, key: &Key, content: &Bytes) -> Result<()> {
+    let (_, read) = conformance::read(&broken.store, key, None).await?;
+    ensure!(read == *content, "other bytes came back");
+    let head = broken.store.stat(std::slice::from_ref(key)).await.remove(0)?;
+    ensure!(head.envelope == Some(envelope("a")), "{head:?}");
+    Ok(())
+}
+
+fn assert_unavailable(outcome: &Result<Seal, PutError>) -> Result<()> {
+    ensure!(matches!(outcome, Err(PutError::Unavailable { .. })), "{outcome:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_passes_is_waited_out_by_bodies_that_can_be_sent_again() -> Result<()> {
+    let broken = Broken::start().await?;
+    let faults = [
+        Fault::Status(500),
+        Fault::Status(503),
+        Fault::StatusAfterBody(503),
+        Fault::ResetBeforeBody,
+        Fault::ResetAfter(3000),
+        Fault::ResetAtTheEnd,
+        Fault::LostAnswer,
+    ];
+    let content = content(SMALL, 1);
+    let mut keys = Vec::new();
+    for fault in faults {
+        for body in [known(&content), unknown(&content)] {
+            let key = key();
+            broken.proxy.plan("PUT", key.as_str(), fault, 2);
+            put(&broken, &key, body).await?;
+            ensure!(broken.proxy.left() == 0, "{fault:?} did not come to pass");
+            assert_there(&broken, &key, &content).await?;
+            broken.proxy.clear();
+            keys.push(key);
+        }
+    }
+    broken.assert_clean(&keys.iter().collect::<Vec<_>>()).await
+}
+
+#[tokio::test]
+async fn a_streamed_body_that_the_store_has_not_touched_is_sent_again() -> Result<()> {
+    let broken = Broken::start().await?;
+    let content = content(STREAMED, 1);
+    let mut keys = Vec::new();
+    for fault in [Fault::Status(503), Fault::Status(500), Fault::ResetBeforeBody] {
+        let key = key();
+        broken.proxy.plan("PUT", key.as_str(), fault, 2);
+        put(&broken, &key, known(&content)).await?;
+        ensure!(broken.proxy.left() == 0, "{fault:?} did not come to pass");
+        assert_there(&broken, &key, &content).await?;
+        keys.push(key);
+    }
+    broken.assert_clean(&keys.iter().collect::<Vec<_>>()).await
+}
+
+#[tokio::test]
+async fn a_refusal_costs_no_byte_of_the_clients_body() -> Result<()> {
+    for status in [503, 500, 403, 400, 412, 507] {
+        let broken = Broken::start().await?;
+        let (key, content) = (key(), content(STREAMED, 1));
+        broken.proxy.plan("PUT", key.as_str(), Fault::Status(status), 9);
+        let mut body = known(&content);
+        let outcome = timeout(PUT, broken.store.put(&key, &envelope("a"), &mut body)).await?;
+        match status {
+            412 => ensure!(matches!(outcome, Err(PutError::Exists)), "{outcome:?}"),
+            507 => ensure!(matches!(outcome, Err(PutError::Full)), "{outcome:?}"),
+            _ => assert_unavailable(&outcome)?,
+        }
+        use headworks_shared::storage::Source as _;
+        ensure!(
+            (body.seal().size, broken.proxy.taken()) == (0, 0),
+            "{status} cost {} bytes",
+            body.seal().size
+        );
+        let tries = broken.proxy.seen().iter().filter(|line| line.starts_with("PUT")).count();
+        ensure!(
+            tries == if [500, 503].contains(&status) { 4 } else { 1 },
+            "{status} was tried {tries} times"
+        );
+        broken.assert_clean(&[]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_streamed_body_that_breaks_in_the_store_is_nowhere() -> Result<()> {
+    let broken = Broken::start().await?;
+    let content = content(STREAMED, 1);
+    for fault in [
+        Fault::StatusAfterBody(500),
+        Fault::ResetAfter(1),
+        Fault::ResetAfter(300_000),
+        Fault::ResetAtTheEnd,
+        Fault::StallAfter(300_000),
+    ] {
+        let key = key();
+        broken.proxy.plan("PUT", key.as_str(), fault, 1);
+        assert_unavailable(&put(&broken, &key, known(&content)).await)?;
+        ensure!(broken.proxy.left() == 0, "{fault:?} did not come to pass");
+        let head = broken.store.stat(std::slice::from_ref(&key)).await.remove(0);
+        ensure!(matches!(head, Err(Error::NotFound)), "{fault:?}: {head:?}");
+        broken.assert_clean(&[]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_found_out_about() -> Result<()> {
+    let broken = Broken::start().await?;
+    let content = content(STREAMED, 1);
+    let (key, other) = (key(), key());
+    broken.proxy.plan("PUT", key.as_str(), Fault::LostAnswer, 1);
+    put(&broken, &key, known(&content)).await?;
+    assert_there(&broken, &key, &content).await?;
+    // And it is not taken for one's own what somebody else has put meanwhile.
+    put(&broken, &other, known(&content)).await?;
+    broken.proxy.plan("PUT", other.as_str(), Fault::StatusAfterBody(500), 1);
+    let again = put(&broken, &other, known(&content)).await;
+    ensure!(matches!(again, Err(PutError::Exists)), "{again:?}");
+    broken.assert_clean(&[&key, &other]).await
+}
+
+#[tokio::test]
+async fn a_store_that_says_nothing_is_given_up_in_time() -> Result<()> {
+    let broken = Broken::with(|options| options.answer = Duration::from_secs(1)).await?;
+    for body in [known(&content(STREAMED, 1)), known(&content(SMALL, 1)), unknown(&content(PARTS, 1))] {
+        let key = key();
+        broken.proxy.plan("PUT", key.as_str(), Fault::Silence, 9);
+        assert_unavailable(&put(&broken, &key, body).await)?;
+        broken.proxy.clear();
+        broken.assert_clean(&[]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn bytes_that_add_up_to_something_else_in_the_store_are_removed() -> Result<()> {
+    let broken = Broken::start().await?;
+    for content in [content(SMALL, 1), content(STREAMED, 1)] {
+        let key = key();
+        broken.proxy.plan("PUT", key.as_str(), Fault::OtherChecksum, 1);
+        let Err(error @ PutError::Unavailable { .. }) = put(&broken, &key, known(&content)).await else {
+            bail!("a wrong checksum was taken")
+        };
+        let text = headworks_shared::report::Report(&error).to_string();
+        ensure!(text.contains("add up to 0000000000000000 in the store"), "{text}");
+        broken.assert_clean(&[]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn parts_that_fail_are_sent_again_and_their_completion_is_idempotent() -> Result<()> {
+    let broken = Broken::start().await?;
+    let content = content(PARTS, 1);
+    let mut keys = Vec::new();
+    for (method, within, fault) in [
+        ("POST", "uploads", Fault::Status(503)),
+        ("PUT", "partNumber=1", Fault::Status(503)),
+        ("PUT", "partNumber=2", Fault::StatusAfterBody(500)),
+        ("PUT", "partNumber=2", Fault::LostAnswer),
+        ("POST", "uploadId", Fault::Status(500)),
+        ("POST", "uploadId", Fault::LostAnswer),
+    ] {
+        let key = key();
+        broken.proxy.plan(method, within, fault, 1);
+        put(&broken, &key, unknown(&content)).await?;
+        ensure!(broken.proxy.left() == 0, "{fault:?} did not come to pass");
+        assert_there(&broken, &key, &content).await?;
+        keys.push(key);
+    }
+    broken.assert_clean(&keys.iter().collect::<Vec<_>>()).await
+}
+
+#[tokio::test]
+async fn parts_that_come_to_nothing_are_aborted() -> Result<()> {
+    let broken = Broken::start().await?;
+    let content = content(PARTS, 1);
+    for (method, within) in [("POST", "uploads"), ("PUT", "partNumber=2"), ("POST", "uploadId")] {
+        let key = key();
+        broken.proxy.plan(method, within, Fault::Status(503), 9);
+        assert_unavailable(&put(&broken, &key, unknown(&content)).await)?;
+        broken.proxy.clear();
+        broken.assert_clean(&[]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn looking_reading_and_deleting_wait_out_what_passes_and_say_when_it_does_not() -> Result<()> {
+    let broken = Broken::start().await?;
+    let (key, content) = (key(), content(SMALL, 1));
+    put(&broken, &key, known(&content)).await?;
+    for method in ["HEAD", "GET"] {
+        broken.proxy.plan(method, key.as_str(), Fault::Status(503), 1);
+    }
+    assert_there(&broken, &key, &content).await?;
+    broken.proxy.plan("HEAD", key.as_str(), Fault::Status(503), 9);
+    let head = broken.store.stat(std::slice::from_ref(&key)).await.remove(0);
+    ensure!(matches!(head, Err(Error::Unavailable { verb: "stat", .. })), "{head:?}");
+    broken.proxy.plan("GET", "list-type", Fault::Status(403), 9);
+    let listed = broken.store.list(&headworks_shared::storage::Prefix::objects(), None, 5).await;
+    ensure!(matches!(listed, Err(Error::Unavailable { .. })), "{listed:?}");
+    ensure!(broken.store.health().await.is_err(), "a store that cannot be listed is not well");
+    broken.proxy.clear();
+    broken.proxy.plan("DELETE", key.as_str(), Fault::Status(503), 1);
+    broken.proxy.plan("DELETE", key.as_str(), Fault::LostAnswer, 1);
+    broken.store.delete(&key).await?;
+    broken.assert_clean(&[]).await
+}
