@@ -1,18 +1,14 @@
 //! `headworks queue`: how full it is, and its dead letters.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use headworks_shared::{
-    clock::Clock,
     data_dir::DataDir,
-    limits::Budget,
+    meta::Store,
     model::{Job, Priority, UploadId},
-    queue::sqlite::peek_depth,
-    shutdown::{Stop, Tasks},
-    stack::{Site, Stack, open_meta_to_read, queue_file},
-    telemetry::metrics::Registry,
+    stack::{Stack, is_embedded, peek},
 };
 
 use crate::{Place, short_runtime};
@@ -46,7 +42,7 @@ enum Dead {
         /// The upload.
         id: UploadId,
     },
-    /// Queue the job again. Headworks must be stopped.
+    /// Queue the job again. The embedded system must be stopped.
     Retry {
         /// The upload.
         #[arg(required_unless_present = "all")]
@@ -55,7 +51,7 @@ enum Dead {
         #[arg(long, conflicts_with = "id")]
         all: bool,
     },
-    /// Forget the letter; the sweep will find the object again. Headworks must be stopped.
+    /// Forget the letter; the sweep will find the object again. The embedded system must be stopped.
     Discard {
         /// The upload.
         id: UploadId,
@@ -65,7 +61,7 @@ enum Dead {
 pub(crate) fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
     let runtime = short_runtime()?;
     match &args.what {
-        What::Depth => depth(&args.place)?,
+        What::Depth => runtime.block_on(depth(&args.place))?,
         What::Dead(Dead::List) => runtime.block_on(list(&args.place))?,
         What::Dead(Dead::Show { id }) => runtime.block_on(show(&args.place, *id))?,
         What::Dead(Dead::Retry { id, .. }) => runtime.block_on(retry(&args.place, *id))?,
@@ -75,10 +71,10 @@ pub(crate) fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
 }
 
 #[expect(clippy::print_stdout, reason = "this command is there to print")]
-fn depth(place: &Place) -> anyhow::Result<()> {
+async fn depth(place: &Place) -> anyhow::Result<()> {
     let settings = place.load()?.settings;
-    place.must_be_there()?;
-    let depth = peek_depth(&queue_file(&settings, &place.data_dir)?, &Clock::system())?;
+    place.must_be_there(&settings)?;
+    let depth = peek(&settings, &place.data_dir).await?.depth;
     for priority in Priority::ALL {
         let of = priority.index();
         println!(
@@ -88,14 +84,14 @@ fn depth(place: &Place) -> anyhow::Result<()> {
             depth.delayed[of]
         );
     }
-    println!("{:8} {} of {}", "all", depth.jobs(), settings.queue.capacity);
+    let credits: usize = depth.credited.iter().sum();
+    println!("{:8} {} of {}, {credits} credits", "all", depth.jobs(), settings.queue.capacity);
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "this command is there to print")]
 async fn list(place: &Place) -> anyhow::Result<()> {
-    place.must_be_there()?;
-    let meta = open_meta_to_read(&place.load()?.settings, &place.data_dir)?;
+    let meta = open_to_read(place).await?;
     for letter in meta.dead(PAGE).await? {
         println!("{}  {}  {} tries  {}", letter.job.id, letter.at, letter.job.tries, letter.error);
     }
@@ -104,8 +100,7 @@ async fn list(place: &Place) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "this command is there to print")]
 async fn show(place: &Place, id: UploadId) -> anyhow::Result<()> {
-    place.must_be_there()?;
-    let meta = open_meta_to_read(&place.load()?.settings, &place.data_dir)?;
+    let meta = open_to_read(place).await?;
     let Some(letter) = meta.dead_letter(id).await? else { bail!("no dead letter for {id}") };
     println!("{}", serde_json::to_string_pretty(&letter.job)?);
     println!("died {}: {}", letter.at, letter.error);
@@ -138,14 +133,17 @@ async fn discard(place: &Place, id: UploadId) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens everything, for this command alone.
-pub(crate) async fn open(place: &Place) -> anyhow::Result<(DataDir, Stack)> {
+async fn open_to_read(place: &Place) -> anyhow::Result<Arc<dyn Store>> {
     let settings = place.load()?.settings;
-    place.must_be_there()?;
-    let lock = DataDir::lock(&place.data_dir)?;
-    let budget = Budget::new(settings.ingest.limits.buffer.as_usize());
-    let (tasks, registry) = (Tasks::new(Stop::new()), Registry::default());
-    let site = Site { data_dir: lock.path(), budget: &budget, tasks: &tasks, registry: &registry };
-    let stack = Stack::open(&settings, &site).await?;
+    place.must_be_there(&settings)?;
+    Ok(place.stores_to_read(&settings).await?.meta)
+}
+
+/// Opens everything; in the embedded system for this command alone, in a fleet beside its processes.
+pub(crate) async fn open(place: &Place) -> anyhow::Result<(Option<DataDir>, Stack)> {
+    let settings = place.load()?.settings;
+    place.must_be_there(&settings)?;
+    let lock = is_embedded(&settings).then(|| DataDir::lock(&place.data_dir)).transpose()?;
+    let stack = place.at_site(&settings, async |site| Stack::open(&settings, &site).await).await?;
     Ok((lock, stack))
 }

@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use headworks_processor::{Reach, sweep_once};
+use headworks_shared::{
+    data_dir::DataDir,
+    stack::{self, is_embedded},
+};
 
 use crate::{Place, queue::open, short_runtime};
 
@@ -31,6 +35,10 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn migrate(place: &Place) -> anyhow::Result<ExitCode> {
-    short_runtime()?.block_on(open(place))?;
+    let settings = place.load()?.settings;
+    place.must_be_there(&settings)?;
+    let _lock = is_embedded(&settings).then(|| DataDir::lock(&place.data_dir)).transpose()?;
+    short_runtime()?
+        .block_on(place.at_site(&settings, async |site| stack::migrate(&settings, &site).await))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@
 pub mod admission;
 mod answer;
 mod body;
+mod decided;
 mod metrics;
 mod monitor;
 pub mod route;
@@ -60,6 +61,12 @@ impl Ingest {
         app.admission.credits.keep(tasks);
         monitor::start(&app, tasks);
         Self(app)
+    }
+
+    /// Hears from the ledger how uploads end that are waited for: their processor is another process.
+    pub fn hear_from_the_ledger(stack: &Stack, tasks: &Tasks) {
+        let stack = stack.clone();
+        tasks.spawn("decided", move |stop| decided::watch(stack, stop));
     }
 
     /// Answers one request; the route's name is the metric's label.

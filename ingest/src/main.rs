@@ -35,6 +35,7 @@ impl process::Part for Part {
         let Self(stack) = self;
         let intake = process.add("intake");
         let ingest = Ingest::start(&stack, settings, process.gate.clone(), &process.budget, &intake);
+        Ingest::hear_from_the_ledger(&stack, &intake);
         let front = Front::new(ingest, ROUTES, &stack.clock, &stack.registry);
         process.listen(("ingest.listen", settings.ingest.listen), Arc::new(front))?;
         process.ops.started(&stack);

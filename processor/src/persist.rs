@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use headworks_shared::{
+    fault::{Point, point},
     meta::{Error, Ledger, Record, Verdict},
     model::{Scope, State, UploadId},
     report::Report,
@@ -63,7 +64,9 @@ fn weigh(checked: &Checked) -> usize {
 async fn persist(processor: &Processor, batch: Vec<Checked>, stop: &Stop) {
     let (records, leases): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|checked| (checked.record, checked.lease)).unzip();
+    point(Point::BeforeCommit);
     let ends = write(processor, &records, stop).await;
+    point(Point::AfterCommit);
     let mut ended = Ended::default();
     for ((record, lease), end) in records.into_iter().zip(leases).zip(ends) {
         match end {
@@ -183,6 +186,7 @@ impl Ended {
         }
         if !self.done.is_empty() {
             processor.done(self.done).await;
+            point(Point::AfterDone);
         }
         // An outage of the database says nothing about the jobs, so it is no try.
         processor.give_back(self.unreached, Backoff::JOB.wait(3)).await;

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use headworks_shared::{
+    fault::{Point, point},
     report::Report,
     resilience::Backoff,
     shutdown::{Stop, Tasks},
@@ -49,6 +50,9 @@ pub(crate) async fn run(
             Ok(claimed) => {
                 failures = 0;
                 let few = claimed.len() < GROUP / 2;
+                if !claimed.is_empty() {
+                    point(Point::AfterClaim);
+                }
                 let leases = processor.leases.take(claimed);
                 if stop.is_cancelled() {
                     processor.give_back(leases, Duration::ZERO).await;

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod data_dir;
+pub mod fault;
 pub mod http;
 pub mod limits;
 pub mod meta;

@@ -31,6 +31,11 @@ impl Outcomes {
         Listener { id, heard, outcomes: self.clone() }
     }
 
+    /// The uploads that somebody waits for, at most `most`.
+    pub fn waited_for(&self, most: usize) -> Vec<UploadId> {
+        self.lock().keys().take(most).copied().collect()
+    }
+
     /// Tells all who listen for `id`.
     pub fn tell(&self, id: UploadId, outcome: &Outcome) {
         for listener in self.lock().remove(&id).unwrap_or_default() {

@@ -7,18 +7,29 @@ use std::{
 
 use crate::{
     clock::Clock,
-    config::{Settings, Url, settings::Durability},
+    config::{
+        self, Settings, Url,
+        settings::{self, Durability},
+    },
     limits::Budget,
     meta::{
         self,
-        sqlite::{Options as MetaOptions, SqliteMeta},
+        postgres::{OpenError as PostgresError, Options as PostgresOptions, PostgresMeta},
+        sqlite::{Options as SqliteOptions, SqliteMeta},
     },
+    model::UploadId,
     outcomes::Outcomes,
-    queue::{self, memory::MemoryQueue, sqlite::SqliteQueue},
+    queue::{
+        self, JobQueue as _,
+        memory::MemoryQueue,
+        redis::{OpenError as RedisError, Options as RedisOptions, RedisQueue},
+        sqlite::{SqliteQueue, peek_depth, waiting},
+    },
     shutdown::Tasks,
     storage::{
         self,
-        disk::{DiskBlobs, Options as DiskOptions, ProbeError},
+        cloud::{CloudBlobs, Options as CloudOptions, ProbeError as CloudError},
+        disk::{DiskBlobs, Options as DiskOptions},
     },
     telemetry::metrics::Registry,
 };
@@ -79,8 +90,8 @@ impl Stack {
     /// When one of them cannot be opened: which, and why.
     pub async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
         let Stores { clock, blobs, meta, registry, tasks } = Stores::open(settings, site).await?;
-        let queue = open_queue(settings, site, &clock).await?;
-        let node = queue::Holder(format!("{:016x}", fastrand::u64(..)).into());
+        let node = new_node();
+        let queue = open_queue(settings, site, &clock, &node).await?;
         Ok(Self { node, clock, blobs, queue, meta, outcomes: Outcomes::default(), registry, tasks })
     }
 
@@ -102,48 +113,86 @@ impl Stores {
     /// # Errors
     /// When one of them cannot be opened: which, and why.
     pub async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
-        let meta = open_meta(settings, site.data_dir, SqliteMeta::open)?;
-        let open = if meta.knows_uploads() { DiskBlobs::reopen } else { DiskBlobs::open };
-        let blobs =
-            open_blobs(settings, site.data_dir, |root, options| open(root, options, site.budget.clone()))?;
+        let (meta, knows_uploads) = open_meta(settings, site, Access::Write).await?;
+        let access = if knows_uploads { Access::Known } else { Access::Write };
         Ok(Self {
             clock: Clock::system(),
-            blobs,
-            meta: Arc::new(meta),
+            blobs: open_blobs(settings, site, access).await?,
+            meta,
+            registry: site.registry.clone(),
+            tasks: site.tasks.clone(),
+        })
+    }
+
+    /// Opens the stores to read them, beside the processes that write them.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened: which, and why.
+    pub async fn open_to_read(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+        Ok(Self {
+            clock: Clock::system(),
+            blobs: open_blobs(settings, site, Access::Read).await?,
+            meta: open_meta(settings, site, Access::Read).await?.0,
             registry: site.registry.clone(),
             tasks: site.tasks.clone(),
         })
     }
 }
 
-/// Opens the store of objects alone, to read it beside the process that writes it.
-///
-/// # Errors
-/// When it cannot be opened.
-pub fn open_blobs_to_read(
-    settings: &Settings,
-    data_dir: &Path,
-    budget: &Budget,
-) -> Result<Arc<dyn storage::Blobs>, OpenError> {
-    open_blobs(settings, data_dir, |root, _| DiskBlobs::open_to_read(root, budget.clone()))
+/// What a store is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Access {
+    /// To be read, beside those who write it.
+    Read,
+    /// To be written, and made if need be.
+    Write,
+    /// To be written, and it must be there.
+    Known,
 }
 
-fn open_blobs(
+async fn open_blobs(
     settings: &Settings,
-    data_dir: &Path,
-    open: impl FnOnce(&Path, DiskOptions) -> Result<DiskBlobs, ProbeError>,
+    site: &Site<'_>,
+    access: Access,
 ) -> Result<Arc<dyn storage::Blobs>, OpenError> {
-    let storage = &settings.storage;
-    let options = DiskOptions {
-        fsync: storage.durability == Durability::Fsync,
-        small_body: storage.small_body.as_usize(),
-    };
-    match storage.url.scheme() {
+    let (url, budget) = (&settings.storage.url, site.budget.clone());
+    match url.scheme() {
         "file" => {
-            let disk = open(&in_dir(data_dir, &storage.url), options);
-            Ok(Arc::new(disk.map_err(|source| OpenError::failed("storage", source))?))
+            let root = in_dir(site.data_dir, url);
+            let options = disk_options(settings);
+            let opened = match access {
+                Access::Read => DiskBlobs::open_to_read(&root, budget),
+                Access::Write => DiskBlobs::open(&root, options, budget),
+                Access::Known => DiskBlobs::reopen(&root, options, budget),
+            };
+            Ok(Arc::new(opened.map_err(|source| OpenError::failed("storage", source))?))
         }
-        _ => Err(OpenError::unknown("storage.url", &storage.url)),
+        "s3" | "gs" | "az" => {
+            let options = cloud_options(settings, site);
+            let opened = match access {
+                Access::Read => CloudBlobs::open_to_read(url.expose(), options, budget).await,
+                Access::Write | Access::Known => CloudBlobs::open(url.expose(), options, budget).await,
+            };
+            let passes = matches!(opened, Err(CloudError::Refused { .. }));
+            Ok(Arc::new(opened.map_err(|source| OpenError::failed("storage", source).passing(passes))?))
+        }
+        _ => Err(OpenError::unknown("storage.url", url)),
+    }
+}
+
+fn disk_options(settings: &Settings) -> DiskOptions {
+    let storage = &settings.storage;
+    DiskOptions { fsync: storage.durability == Durability::Fsync, small_body: storage.small_body.as_usize() }
+}
+
+fn cloud_options(settings: &Settings, site: &Site<'_>) -> CloudOptions {
+    let storage = &settings.storage;
+    CloudOptions {
+        small_body: storage.small_body.as_usize(),
+        part_size: storage.part_size.as_usize(),
+        single_put_limit: storage.single_put.0,
+        streams: settings.ingest.limits.streams,
+        ..CloudOptions::new(config::environment(), site.tasks.clone())
     }
 }
 
@@ -151,51 +200,132 @@ async fn open_queue(
     settings: &Settings,
     site: &Site<'_>,
     clock: &Clock,
+    node: &queue::Holder,
 ) -> Result<Arc<dyn queue::JobQueue>, OpenError> {
     let queue = &settings.queue;
-    let rules =
-        queue::Settings { capacity: queue.capacity, lease: queue.lease.0, credit_ttl: queue.credit_ttl.0 };
+    let rules = rules(queue);
     match queue.url.scheme() {
         "memory" => Ok(Arc::new(MemoryQueue::new(rules))),
         "sqlite" => {
             let opened = SqliteQueue::open(&in_dir(site.data_dir, &queue.url), rules, clock.clone());
             Ok(Arc::new(opened.map_err(|source| OpenError::failed("queue", source))?))
         }
+        "redis" | "rediss" => Ok(Arc::new(open_redis(settings, node).await?)),
         _ => Err(OpenError::unknown("queue.url", &queue.url)),
     }
 }
 
-/// Where the queue's file is, for those who look into it from outside.
+fn rules(queue: &settings::Queue) -> queue::Settings {
+    queue::Settings { capacity: queue.capacity, lease: queue.lease.0, credit_ttl: queue.credit_ttl.0 }
+}
+
+async fn open_redis(settings: &Settings, node: &queue::Holder) -> Result<RedisQueue, OpenError> {
+    let queue = &settings.queue;
+    let options = RedisOptions {
+        name: queue.name.clone(),
+        pool: queue.pool,
+        command_timeout: queue.command_timeout.0,
+        consumer: node.0.to_string(),
+    };
+    let opened = RedisQueue::open(queue.url.expose(), options, rules(queue)).await;
+    let passes = matches!(opened, Err(RedisError::Unreachable(_)));
+    opened.map_err(|source| OpenError::failed("queue", source).passing(passes))
+}
+
+/// Looks into the queue from outside, beside the processes that work on it.
 ///
 /// # Errors
-/// When the queue is not in a file.
-pub fn queue_file(settings: &Settings, data_dir: &Path) -> Result<PathBuf, OpenError> {
-    match settings.queue.url.scheme() {
-        "sqlite" => Ok(in_dir(data_dir, &settings.queue.url)),
-        _ => Err(OpenError::unknown("queue.url", &settings.queue.url)),
+/// When it cannot be looked into.
+pub async fn peek(settings: &Settings, data_dir: &Path) -> Result<Peek, OpenError> {
+    let url = &settings.queue.url;
+    match url.scheme() {
+        "sqlite" => {
+            let file = in_dir(data_dir, url);
+            let depth = peek_depth(&file, &Clock::system());
+            let ids = waiting(&file);
+            let both = depth.and_then(|depth| Ok(Peek { depth, waiting: ids? }));
+            both.map_err(|source| OpenError::failed("queue", source))
+        }
+        "redis" | "rediss" => {
+            let queue = open_redis(settings, &new_node()).await?;
+            let both = async {
+                Ok::<_, queue::Error>(Peek { depth: queue.depth().await?, waiting: queue.waiting().await? })
+            };
+            both.await.map_err(|source| OpenError::failed("queue", source))
+        }
+        _ => Err(OpenError::unknown("queue.url", url)),
     }
 }
 
-/// Opens the metadata alone, to read it beside the process that writes it.
-///
-/// # Errors
-/// When it cannot be opened.
-pub fn open_meta_to_read(settings: &Settings, data_dir: &Path) -> Result<Arc<dyn meta::Store>, OpenError> {
-    Ok(Arc::new(open_meta(settings, data_dir, SqliteMeta::open_to_read)?))
+/// What is on the queue.
+#[derive(Clone, Debug)]
+pub struct Peek {
+    /// How full it is.
+    pub depth: queue::Depth,
+    /// The uploads whose jobs are on it.
+    pub waiting: Vec<UploadId>,
 }
 
-fn open_meta<E: std::error::Error + Send + Sync + 'static>(
+async fn open_meta(
     settings: &Settings,
-    data_dir: &Path,
-    open: impl FnOnce(&Path, MetaOptions) -> Result<SqliteMeta, E>,
-) -> Result<SqliteMeta, OpenError> {
+    site: &Site<'_>,
+    access: Access,
+) -> Result<(Arc<dyn meta::Store>, bool), OpenError> {
     let metadata = &settings.metadata;
-    let options = MetaOptions { pool: metadata.pool, acquire_timeout: metadata.acquire_timeout.0 };
     match metadata.url.scheme() {
-        "sqlite" => open(&in_dir(data_dir, &metadata.url), options)
-            .map_err(|source| OpenError::failed("metadata", source)),
+        "sqlite" => {
+            let path = in_dir(site.data_dir, &metadata.url);
+            let options = SqliteOptions { pool: metadata.pool, acquire_timeout: metadata.acquire_timeout.0 };
+            let opened = match access {
+                Access::Read => SqliteMeta::open_to_read(&path, options),
+                Access::Write | Access::Known => SqliteMeta::open(&path, options),
+            };
+            let meta = opened.map_err(|source| OpenError::failed("metadata", source))?;
+            let knows = meta.knows_uploads();
+            Ok((Arc::new(meta), knows))
+        }
+        "postgres" | "postgresql" => {
+            let (url, options) = (metadata.url.expose(), postgres_options(metadata));
+            let opened = match access {
+                Access::Read => PostgresMeta::open_to_read(url, &options).await,
+                Access::Write | Access::Known => PostgresMeta::open(url, &options).await,
+            };
+            let passes = matches!(opened, Err(PostgresError::Unreachable(_)));
+            let meta = opened.map_err(|source| OpenError::failed("metadata", source).passing(passes))?;
+            let knows = meta.knows_uploads();
+            Ok((Arc::new(meta), knows))
+        }
         _ => Err(OpenError::unknown("metadata.url", &metadata.url)),
     }
+}
+
+/// Brings the tables of the metadata up to date.
+///
+/// # Errors
+/// When it cannot be reached, or was made by a newer Headworks.
+pub async fn migrate(settings: &Settings, site: &Site<'_>) -> Result<(), OpenError> {
+    open_meta(settings, site, Access::Write).await.map(drop)
+}
+
+fn postgres_options(metadata: &settings::Metadata) -> PostgresOptions {
+    let replica = &metadata.replica_url;
+    PostgresOptions {
+        pool: metadata.pool,
+        acquire_timeout: metadata.acquire_timeout.0,
+        statement_timeout: metadata.statement_timeout.0,
+        replica: (!replica.is_empty()).then(|| replica.expose().to_owned()),
+        migrate: true,
+    }
+}
+
+fn new_node() -> queue::Holder {
+    queue::Holder(format!("{:016x}", fastrand::u64(..)).into())
+}
+
+/// Whether everything lies in the data directory or in memory, so that one process has it all.
+pub fn is_embedded(settings: &Settings) -> bool {
+    let schemes = [&settings.queue.url, &settings.metadata.url].map(Url::scheme);
+    schemes.iter().any(|scheme| matches!(*scheme, "sqlite" | "memory"))
 }
 
 /// Whether a backend lies in the data directory, which nobody else has.
@@ -238,6 +368,13 @@ impl OpenError {
 
     fn failed(part: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Failed { part, source: Box::new(source), may_pass: false }
+    }
+
+    fn passing(self, passes: bool) -> Self {
+        match self {
+            Self::Failed { part, source, .. } => Self::Failed { part, source, may_pass: passes },
+            unknown => unknown,
+        }
     }
 
     /// Whether it is worth another try: the backend could not be reached.

@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
+use crate::fleet::Kind;
+
 /// The path of the binary.
 ///
 /// # Errors
@@ -28,27 +30,78 @@ fn given() -> Option<Result<PathBuf>> {
 }
 
 fn build() -> Result<PathBuf> {
+    cargo(&["--release", "--package", "headworks-cli", "--bin", "headworks"])?;
+    built("release/headworks")
+}
+
+/// The programs of a fleet, which die where `HEADWORKS_FAILPOINT` says.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// The command of operators.
+    pub headworks: PathBuf,
+    ingest: PathBuf,
+    processor: PathBuf,
+    catalog: PathBuf,
+}
+
+impl Fleet {
+    /// The program of one kind.
+    pub fn of(&self, kind: Kind) -> &Path {
+        match kind {
+            Kind::Ingest => &self.ingest,
+            Kind::Processor => &self.processor,
+            Kind::Catalog => &self.catalog,
+        }
+    }
+}
+
+/// Builds the programs of a fleet once for each run of the tests: without optimization, because no test waits for them long, and
+/// with failpoints.
+///
+/// # Errors
+/// When they cannot be built.
+pub fn fleet() -> Result<&'static Fleet> {
+    static FLEET: OnceLock<Result<Fleet, String>> = OnceLock::new();
+    let found = FLEET.get_or_init(|| build_fleet().map_err(|error| format!("{error:#}")));
+    found.as_ref().map_err(|error| anyhow!("no fleet to test: {error}"))
+}
+
+fn build_fleet() -> Result<Fleet> {
+    const PACKAGES: [&str; 4] =
+        ["headworks-cli", "headworks-ingest", "headworks-processor", "headworks-catalog"];
+    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    let features = ["--bins", "--features", "headworks-ingest/failpoints"];
+    cargo(&packages.chain(features).collect::<Vec<_>>())?;
+    Ok(Fleet {
+        headworks: built("debug/headworks")?,
+        ingest: built("debug/headworks-ingest")?,
+        processor: built("debug/headworks-processor")?,
+        catalog: built("debug/headworks-catalog")?,
+    })
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
     let cargo = environment("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // What cargo tells this test of its own package would make build scripts run again.
     for (name, _) in std::env::vars_os() {
-        if name
-            .to_str()
-            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-        {
+        let own = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if name.to_str().is_some_and(|name| own.iter().any(|prefix| name.starts_with(prefix))) {
             command.env_remove(name);
         }
     }
-    let built = command
-        .args(["build", "--release", "--quiet", "--package", "headworks-cli", "--bin", "headworks"])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .status()
-        .context("run cargo")?;
-    ensure!(built.success(), "cargo build of headworks-cli: {built}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let built =
+        command.args(["build", "--quiet"]).args(arguments).current_dir(root).status().context("run cargo")?;
+    ensure!(built.success(), "cargo build {}: {built}", arguments.join(" "));
+    Ok(())
+}
+
+fn built(name: &str) -> Result<PathBuf> {
     let me = std::env::current_exe().context("find this test's own file")?;
     // target/debug/deps/it-… → target
     let target = me.ancestors().nth(3).context("find the target folder")?;
-    let path = target.join("release/headworks");
+    let path = target.join(name);
     ensure!(path.is_file(), "cargo built no {}", path.display());
     Ok(path)
 }

@@ -89,9 +89,13 @@ impl Receiver {
 
     /// The settings with this receiver in them, for these events, or all when there are none.
     pub fn wired(address: SocketAddr, config: Config, events: &[&str]) -> Config {
+        config.set("notify.webhooks", Self::setting(address, events)).set("notify.allow_private", true)
+    }
+
+    /// The value of `notify.webhooks` with the receiver at `address` in it, for these events, or all when there are none.
+    pub fn setting(address: SocketAddr, events: &[&str]) -> String {
         let (url, secret) = (format!("http://{address}/hook"), format!("whsec_{}", BASE64.encode(KEY)));
-        let webhook = format!("[{{ url = {url:?}, secret = {secret:?}, events = {events:?} }}]");
-        config.set("notify.webhooks", webhook).set("notify.allow_private", true)
+        format!("[{{ url = {url:?}, secret = {secret:?}, events = {events:?} }}]")
     }
 
     /// All tries so far, in the order they came.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headworks_shared::{
+    fault::{Point, point},
     model::{Envelope, Job, Receipt, Seal, State, Status, UploadId},
     report::Report,
 };
@@ -24,6 +25,7 @@ pub(crate) struct Stored {
 
 /// Puts the job on the queue, and makes the receipt. A queue that fails does not fail the upload.
 pub(crate) async fn commit(stored: &Stored, credit: Credit) -> Receipt {
+    point(Point::AfterBody);
     let Stored { id, envelope, seal } = stored;
     let job = Job::object_stored(*id, envelope.clone(), seal.clone(), false);
     let status = match timeout(PUSH, credit.spend(job)).await {
@@ -37,6 +39,7 @@ pub(crate) async fn commit(stored: &Stored, credit: Credit) -> Receipt {
             Status::Deferred
         }
     };
+    point(Point::AfterPush);
     Receipt::new(*id, envelope, seal, status)
 }
 

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use headworks_shared::{
+    fault::{Point, point},
     http::{Code, Problem},
     meta::Found,
     model::{IDEMPOTENCY_KEY_VALID, ObjectPath, Scope, UploadId},
@@ -50,7 +51,10 @@ pub(crate) async fn identify(app: &App, wants: &Wants, path: &ObjectPath) -> Res
     let marker = Key::marker_id(&wants.scope, key);
     let content = serde_json::to_vec(&Marker { v: 1, id, path: path.clone() }).unwrap_or_default();
     match app.stack.blobs.create(&Key::marker(marker), content.into()).await {
-        Ok(()) => Ok(Identity { id, marker: Some(marker), earlier: None }),
+        Ok(()) => {
+            point(Point::AfterMarker);
+            Ok(Identity { id, marker: Some(marker), earlier: None })
+        }
         Err(PutError::Exists) => begun_before(app, wants, path, marker).await,
         Err(error) => Err(put_problem(&error).1),
     }

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use headworks_shared::{
+    fault::{Point, point},
     meta::{self, Attempt, Delivery, Next},
     report::Report,
     shutdown::Stop,
@@ -102,6 +103,7 @@ impl Deliverer {
         while let Some(settled) = tries.next().await {
             let attempts: Vec<Attempt> = settled.into_iter().flatten().collect();
             if !attempts.is_empty() {
+                point(Point::AfterDelivery);
                 outbox.settle(&attempts).await?;
             }
         }

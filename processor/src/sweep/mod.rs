@@ -14,7 +14,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use headworks_shared::{
     config::{Settings, settings},
-    meta,
+    meta::{self, Lead},
     model::{Priority, Timestamp, UploadId},
     queue,
     report::Report,
@@ -74,30 +74,59 @@ pub async fn sweep_once(stack: &Stack, settings: &Settings, reach: Reach) -> Res
     Sweeper::new(stack, &settings.processor.sweep).sweep(reach).await
 }
 
-/// Sweeps at start (deeply) and then by the clock, until the stop.
+/// Sweeps while it leads: deeply at first and then by the clock, until the stop. Of many processors one leads.
 pub(crate) async fn run(processor: Arc<Processor>, stop: Stop) {
     let settings = &processor.settings.sweep;
     let mut sweeper = Sweeper::new(&processor.stack, settings);
-    let mut deep_at = Instant::now();
+    let (mut lead, mut deep_at) = (None, Instant::now());
     loop {
-        let reach = if Instant::now() >= deep_at { Reach::Deep } else { Reach::Recent };
-        match stop.run_until_cancelled(sweeper.sweep(reach)).await {
-            None => return,
-            Some(Ok(report)) => {
-                processor.metrics.swept(&report, processor.stack.clock.now());
-                if reach == Reach::Deep {
-                    // A deep round that was cut short is repeated at the next turn, when the queue may have room.
-                    deep_at = Instant::now()
-                        + if report.cut_short { Duration::ZERO } else { settings.deep_every.0 };
-                }
-                tell(reach, &report);
+        let round = async {
+            if keep_lead(&processor, &mut lead).await? {
+                deep_at = Instant::now();
             }
-            Some(Err(error)) => warn!(?reach, error = %Report(&error), "sweep broken off, it begins again"),
+            if lead.is_some() { turn(&processor, &mut sweeper, &mut deep_at).await } else { Ok(()) }
+        };
+        match stop.run_until_cancelled(round).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => warn!(error = %Report(&error), "sweep broken off, it begins again"),
         }
         if stop.run_until_cancelled(sleep(settings.every.0)).await.is_none() {
             return;
         }
     }
+}
+
+/// Makes sure of the lead, if it can be had; says whether it is a new one.
+async fn keep_lead(processor: &Processor, lead: &mut Option<Box<dyn Lead>>) -> Result<bool, SweepError> {
+    if let Some(ours) = lead.as_deref()
+        && ours.stands().await
+    {
+        return Ok(false);
+    }
+    // The old one is given back before another is asked for.
+    *lead = None;
+    *lead = processor.stack.meta.lead("sweep").await?;
+    Ok(lead.is_some())
+}
+
+/// One round.
+async fn turn(
+    processor: &Processor,
+    sweeper: &mut Sweeper<'_>,
+    deep_at: &mut Instant,
+) -> Result<(), SweepError> {
+    let due = Instant::now() >= *deep_at;
+    let reach = if due || sweeper.queue_was_lost().await? { Reach::Deep } else { Reach::Recent };
+    let report = sweeper.sweep(reach).await?;
+    processor.metrics.swept(&report, processor.stack.clock.now());
+    if reach == Reach::Deep {
+        // A deep round that was cut short is repeated at the next turn, when the queue may have room.
+        let rest = if report.cut_short { Duration::ZERO } else { sweeper.settings.deep_every.0 };
+        *deep_at = Instant::now() + rest;
+    }
+    tell(reach, &report);
+    Ok(())
 }
 
 /// A sweep that found nothing says nothing.
@@ -133,9 +162,11 @@ impl<'a> Sweeper<'a> {
             Reach::Recent => self.adopt(begun.before(RECENT), &mut report).await?,
             Reach::Deep => {
                 let last = self.last_deep(begun).await?;
+                let queue = self.stack.queue.incarnation().await?;
                 self.adopt(last.before(DEEP), &mut report).await?;
                 if !report.cut_short && report.unread == 0 {
                     meta.set_swept(begun).await?;
+                    meta.set_queue_seen(&queue).await?;
                 }
                 self.clear_away(&mut report).await?;
             }
@@ -143,6 +174,17 @@ impl<'a> Sweeper<'a> {
         let unpurged = self.stack.meta.unpurged(PAGE).await?;
         report.removed += purge::remove(self.stack, unpurged).await?;
         Ok(report)
+    }
+
+    /// Whether the queue has another content than the last complete deep round saw: jobs may be missing that are older than the recent
+    /// round looks back.
+    async fn queue_was_lost(&self) -> Result<bool, SweepError> {
+        let (now, seen) = (self.stack.queue.incarnation().await?, self.stack.meta.queue_seen().await?);
+        let lost = seen.as_ref().is_some_and(|seen| *seen != now);
+        if lost {
+            warn!("the queue was lost or is an older copy, everything is looked for");
+        }
+        Ok(lost)
     }
 
     /// When the last complete deep round began; the very first one begins now, and counts from now on.

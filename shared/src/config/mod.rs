@@ -20,6 +20,12 @@ pub use settings::Settings;
 pub use units::{ByteSize, Percent, Span, UnitError};
 pub use url::Url;
 
+/// Where a test lets this process die; see [`crate::fault`].
+#[cfg(feature = "failpoints")]
+pub(crate) fn failpoint() -> Option<String> {
+    environment().find_map(|(name, value)| (name == "HEADWORKS_FAILPOINT").then_some(value))
+}
+
 /// The environment of this process, as (name, value); names and values that are not text are passed over.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()

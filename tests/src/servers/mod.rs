@@ -81,6 +81,11 @@ impl Server {
         Ok(())
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Ends it with `signal`, and waits until it has ended.
     ///
     /// # Errors

@@ -32,13 +32,8 @@ const FOLDERS: [&str; 5] = [
 ];
 
 /// Nothing needs to survive the machine, and many tests connect at once.
-const QUICK: [&str; 5] = [
-    "fsync=off",
-    "full_page_writes=off",
-    "max_connections=300",
-    "shared_buffers=64MB",
-    "max_wal_size=4GB",
-];
+const QUICK: [&str; 5] =
+    ["fsync=off", "full_page_writes=off", "max_connections=300", "shared_buffers=64MB", "max_wal_size=4GB"];
 
 /// A server of one's own, killed when dropped.
 #[derive(Debug)]
@@ -106,7 +101,12 @@ impl Postgres {
     pub async fn restart(&mut self) -> Result<()> {
         self.server = None;
         let mut command = as_user(program("postgres", &FOLDERS)?, self.user);
-        command.arg("-D").arg(self.data()).args(["-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1"]);
+        command.arg("-D").arg(self.data()).args([
+            "-c",
+            "unix_socket_directories=",
+            "-c",
+            "listen_addresses=127.0.0.1",
+        ]);
         command.arg("-c").arg(format!("port={}", self.address.port()));
         for setting in &self.settings {
             command.args(["-c", setting]);
@@ -237,7 +237,13 @@ async fn template() -> Result<Arc<Template>> {
     let folder = TempDir::with_prefix("headworks-initdb-")?;
     let user = give_away(folder.path())?;
     let mut command = as_user(program("initdb", &FOLDERS)?, user);
-    command.args(["--no-sync", "--no-instructions", "--auth=trust", "--username=postgres", "--encoding=UTF8"]);
+    command.args([
+        "--no-sync",
+        "--no-instructions",
+        "--auth=trust",
+        "--username=postgres",
+        "--encoding=UTF8",
+    ]);
     run(command.args(["--locale=C.UTF-8", "--pgdata"]).arg(folder.path().join("data")))?;
     let made = Arc::new(Template { folder });
     *template = Arc::downgrade(&made);

@@ -1,5 +1,6 @@
 //! What the fleet stands on, each server for real and started by the test that needs it.
 
+mod crashes;
 mod postgres;
 mod redis;
 mod s3;

@@ -42,6 +42,11 @@ impl Keys {
         &self.0[0]
     }
 
+    /// Every job by its id.
+    pub(super) fn jobs(&self) -> &str {
+        &self.0[1]
+    }
+
     /// What waiters listen to.
     pub(super) fn bell(&self) -> &str {
         &self.0[4]

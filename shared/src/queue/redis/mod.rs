@@ -15,6 +15,7 @@ mod answer;
 mod connections;
 mod keys;
 mod lost;
+mod peek;
 mod scripts;
 mod server;
 

@@ -1,0 +1,33 @@
+//! Who waits for an upload's end hears of it from the ledger, where the processor is another process.
+
+use std::time::Duration;
+
+use headworks_shared::{outcomes::Outcome, report::Report, shutdown::Stop, stack::Stack};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::debug;
+
+/// How often the ledger is asked: a batch of rows is written about as often.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// How many uploads it is asked about at once.
+const PAGE: usize = 500;
+
+/// Asks the ledger about the uploads that are waited for, until the stop. When nobody waits it is not asked.
+pub(crate) async fn watch(stack: Stack, stop: Stop) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let ids = stack.outcomes.waited_for(PAGE);
+        if ids.is_empty() {
+            continue;
+        }
+        match stack.meta.states(&ids).await {
+            Ok(states) => {
+                let ended = ids.into_iter().zip(states).filter_map(|(id, state)| Some((id, state?)));
+                ended.for_each(|(id, state)| stack.outcomes.tell(id, &Outcome { state, reason: None }));
+            }
+            // They wait on, and are answered when their time is up.
+            Err(error) => debug!(error = %Report(&error), "ledger not asked for who waits"),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `kill -9` of each process at each point of an upload's way: nothing that was acknowledged is lost, and nothing is there twice.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use headworks_tests::{
+    Fleet,
+    fleet::{Kind, Uploads},
+};
+use tokio::{task::JoinSet, time::Instant};
+
+/// How many uploads are on their way when a process dies.
+const UPLOADS: usize = 24;
+
+/// How long a client goes on.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ingest_dies_at_every_point() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    let uploads = Uploads::default();
+    for point in ["after_marker", "after_body", "after_push"] {
+        let doomed = fleet.add(Kind::Ingest, Some(&format!("{point}:3"))).await?;
+        // Half of them go to the one that dies first, and all can go to the other.
+        let addresses: Vec<_> = fleet.alive(Kind::Ingest).map(|node| node.listen()).collect();
+        upload(&uploads, point, &addresses).await.context(point)?;
+        fleet.nodes[doomed].dies().await.context(point)?;
+    }
+    fleet.settles(&uploads).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_processor_dies_at_every_point() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    let uploads = Uploads::default();
+    for point in ["after_claim", "before_commit", "after_commit", "after_done", "after_delivery"] {
+        let others: Vec<_> = fleet.alive(Kind::Processor).collect();
+        for other in others {
+            other.stop().await?;
+        }
+        let doomed = fleet.add(Kind::Processor, Some(point)).await?;
+        let addresses: Vec<_> = fleet.alive(Kind::Ingest).map(|node| node.listen()).collect();
+        upload(&uploads, point, &addresses).await.context(point)?;
+        fleet.nodes[doomed].dies().await.context(point)?;
+        fleet.add(Kind::Processor, None).await?;
+    }
+    fleet.settles(&uploads).await
+}
+
+/// Sends uploads at once until all are acknowledged.
+async fn upload(uploads: &Uploads, folder: &str, addresses: &[std::net::SocketAddr]) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    let mut clients = JoinSet::new();
+    for number in 0..UPLOADS {
+        let (uploads, path) = (uploads.clone(), format!("{folder}/{number}"));
+        let mut addresses = addresses.to_vec();
+        let first = number % addresses.len().max(1);
+        addresses.rotate_left(first);
+        let size = if number % 5 == 0 { 300_000 } else { 1000 + number };
+        clients.spawn(async move { uploads.send(&addresses, &path, size, until).await });
+    }
+    let sent = clients.join_all().await;
+    anyhow::ensure!(sent.iter().all(|sent| *sent), "not acknowledged in time: {:?}", uploads.others());
+    Ok(())
+}
