@@ -49,8 +49,9 @@ async fn lapsed_leases_stand_first_in_line() -> Result<()> {
 async fn jobs_of_a_claim_that_was_cut_off_are_claimed_by_the_next() -> Result<()> {
     let redis = Redis::start_with(&[]).await?;
     let (queue, mut raw) = (open(&redis, LASTING).await?, redis.connect().await?);
+    ensure!(claim(&queue, 1).await?.is_empty());
     fill(&queue, 0..5).await?;
-    // Scripts wait, and what they are asked before does not.
+    // Scripts that write wait at the server, and what they are asked before does not.
     cmd("CLIENT").arg(&["PAUSE", "1000", "WRITE"]).query_async::<()>(&mut raw).await?;
     {
         let mut cut_off = pin!(queue.claim(3, Duration::ZERO));
