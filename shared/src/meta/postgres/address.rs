@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn what_it_cannot_keep_it_refuses() {
-        for bad in ["postgres://db/x?sslmode=verify-ca", "postgres://db/x?sslmode=maybe", "postgres://db:x/y"] {
+        for bad in ["postgres://db/x?sslmode=verify-ca", "postgres://db/x?sslmode=maybe", "postgres://db:x/y"]
+        {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
     }

@@ -64,7 +64,7 @@ impl Fault {
         match self {
             Self::Database(error) => {
                 error.as_db_error().is_some_and(|error| error.parsed_severity() == Some(Severity::Error))
-            },
+            }
             Self::Value(_) | Self::Row(_) | Self::Overtaken => true,
             Self::Connection(_) | Self::Late(_) | Self::ReadOnly => false,
         }

@@ -54,15 +54,13 @@ impl Ledger for PostgresMeta {
     }
 
     async fn unpurged(&self, limit: usize) -> Result<Vec<(Scope, UploadId)>, Error> {
-        let found =
-            self.primary.ask(Mode::Read, UNPURGED, &[(&rows::at_most(limit), Type::INT8)]).await?;
+        let found = self.primary.ask(Mode::Read, UNPURGED, &[(&rows::at_most(limit), Type::INT8)]).await?;
         let entries = found.iter().map(|row| Ok((rows::scope(row, 1, 2)?, rows::upload_id(row, 0)?)));
         Ok(entries.collect::<Result<_, Fault>>()?)
     }
 
     async fn states(&self, ids: &[UploadId]) -> Result<Vec<Option<State>>, Error> {
-        let found =
-            self.primary.ask(Mode::Read, STATES, &[(&rows::uuids(ids), Type::UUID_ARRAY)]).await?;
+        let found = self.primary.ask(Mode::Read, STATES, &[(&rows::uuids(ids), Type::UUID_ARRAY)]).await?;
         let pairs = found.iter().map(|row| Ok((rows::get(row, 0)?, rows::state(row, 1)?)));
         let known: HashMap<Uuid, State> = pairs.collect::<Result<_, Fault>>()?;
         Ok(ids.iter().map(|id| known.get(&Uuid::from(*id)).copied()).collect())

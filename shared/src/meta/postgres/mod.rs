@@ -37,7 +37,8 @@ use retry::Tries;
 use server::{Mode, Server};
 use transaction::{Statement, Value};
 
-const SERVER: &str = "SELECT current_setting('server_version_num')::bigint, current_setting('server_encoding'),
+const SERVER: &str =
+    "SELECT current_setting('server_version_num')::bigint, current_setting('server_encoding'),
     current_setting('fsync') = 'on'";
 
 const KNOWS_UPLOADS: &str = "SELECT EXISTS (SELECT 1 FROM ledger)";

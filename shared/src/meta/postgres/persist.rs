@@ -82,7 +82,11 @@ enum Company {
 }
 
 /// Writes `records`, and says what each led to, in their order.
-pub(super) async fn persist(server: &Server, records: &[Record], at: Timestamp) -> Result<Vec<Verdict>, Fault> {
+pub(super) async fn persist(
+    server: &Server,
+    records: &[Record],
+    at: Timestamp,
+) -> Result<Vec<Verdict>, Fault> {
     if records.is_empty() {
         return Ok(Vec::new());
     }
@@ -176,8 +180,11 @@ async fn store(
     at: Timestamp,
 ) -> Result<HashMap<UploadId, State>, Fault> {
     let (objects, usage) = (batch.objects(scopes, judged)?, batch.usage(scopes, judged)?);
-    let told: Vec<_> =
-        judged.new(&batch.lines).into_iter().filter_map(|(record, verdict)| event(record, verdict, at)).collect();
+    let told: Vec<_> = judged
+        .new(&batch.lines)
+        .into_iter()
+        .filter_map(|(record, verdict)| event(record, verdict, at))
+        .collect();
     let (events, at) = (events::Batch::new(&told, at)?, rows::ms(at)?);
     let known: [Value<'_>; 1] = [(&judged.known, Type::UUID_ARRAY)];
     let taken: [Value<'_>; 2] = [(&judged.taken, Type::UUID_ARRAY), (&judge::EXISTS, Type::TEXT)];

@@ -6,8 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     fault::Fault,
-    locks, persist,
-    rows,
+    locks, persist, rows,
     server::{Mode, Server},
     transaction::{Statement, Transaction},
 };
@@ -130,7 +129,8 @@ async fn walk_step(
     let [found] = transaction.say([Statement { sql: select, values: &values }]).await?;
     let mut step = Step { over: Vec::new(), next: None };
     for row in &found {
-        let (number, old, needed): (i64, bool, bool) = (rows::get(row, 0)?, rows::get(row, 1)?, rows::get(row, 2)?);
+        let (number, old, needed): (i64, bool, bool) =
+            (rows::get(row, 0)?, rows::get(row, 1)?, rows::get(row, 2)?);
         if !old {
             return Ok(Step { next: None, ..step });
         }

@@ -141,7 +141,8 @@ struct Taken {
 impl Taken {
     /// Adds as much of a batch as there is room for; says which one it was.
     fn add(&mut self, row: &Row, limit: usize) -> Result<i64, Fault> {
-        let (batch, next, events): (i64, i64, i64) = (rows::get(row, 0)?, rows::get(row, 1)?, rows::get(row, 2)?);
+        let (batch, next, events): (i64, i64, i64) =
+            (rows::get(row, 0)?, rows::get(row, 1)?, rows::get(row, 2)?);
         let room = rows::at_most(limit - self.events.len());
         let to = events.min(next.saturating_add(room));
         self.events.extend((next..to).map(|place| events::seq(batch, place)));

@@ -80,7 +80,11 @@ impl Server {
     /// Begins a transaction that must have ended by `deadline`.
     pub(super) async fn begin_by(&self, mode: Mode, deadline: Deadline) -> Result<Transaction<'_>, Fault> {
         let connection = deadline.wait(self.pool.get()).await?;
-        Ok(Transaction::new(connection, self.begin.get(mode as usize).map_or("BEGIN", String::as_str), deadline))
+        Ok(Transaction::new(
+            connection,
+            self.begin.get(mode as usize).map_or("BEGIN", String::as_str),
+            deadline,
+        ))
     }
 
     /// Says one statement in a transaction of its own.
@@ -163,7 +167,11 @@ mod tests {
     fn every_transaction_brings_its_timeouts() {
         for mode in [Mode::Write, Mode::Read, Mode::Audit, Mode::Lead] {
             let begin = begin(mode, Duration::from_millis(1001));
-            let word = if mode == Mode::Audit { "statement_timeout = 1800000;" } else { "statement_timeout = 1001;" };
+            let word = if mode == Mode::Audit {
+                "statement_timeout = 1800000;"
+            } else {
+                "statement_timeout = 1001;"
+            };
             assert!(begin.starts_with("BEGIN ISOLATION LEVEL ") && begin.contains(word), "{begin}");
             assert!(begin.contains("SET LOCAL idle_in_transaction_session_timeout"), "{begin}");
         }

@@ -77,7 +77,8 @@ async fn run(mut transaction: Transaction<'_>, attempts: &[Attempt]) -> Result<(
 }
 
 async fn write(transaction: Transaction<'_>, log: &Log<'_>, changes: Changes) -> Result<(), Fault> {
-    let ((events, receivers), (due, tries)): ((Vec<_>, Vec<_>), (Vec<_>, Vec<_>)) = changes.again.into_iter().unzip();
+    let ((events, receivers), (due, tries)): ((Vec<_>, Vec<_>), (Vec<_>, Vec<_>)) =
+        changes.again.into_iter().unzip();
     let again = [
         (&events as _, Type::UUID_ARRAY),
         (&receivers as _, Type::INT8_ARRAY),

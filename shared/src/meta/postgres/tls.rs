@@ -27,9 +27,7 @@ pub(super) fn connector(address: &Address) -> Result<MakeRustlsConnect, OpenErro
         _ if address.config.get_ssl_mode() == SslMode::Disable => {
             versions.with_root_certificates(RootCertStore::empty())
         }
-        Trust::Anybody => {
-            versions.dangerous().with_custom_certificate_verifier(Arc::new(Unproven(provider)))
-        }
+        Trust::Anybody => versions.dangerous().with_custom_certificate_verifier(Arc::new(Unproven(provider))),
         Trust::Proven { authorities } => versions.with_root_certificates(roots(authorities.as_deref())?),
     };
     Ok(MakeRustlsConnect::new(config.with_no_client_auth()))

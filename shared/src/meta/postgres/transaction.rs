@@ -116,9 +116,8 @@ impl<'a> Transaction<'a> {
                 None => Ok(()),
             }
         };
-        let said = join_all(
-            statements.iter().map(|statement| client.query_typed(statement.sql, statement.values)),
-        );
+        let said =
+            join_all(statements.iter().map(|statement| client.query_typed(statement.sql, statement.values)));
         let ended = async { if last { client.batch_execute("COMMIT").await } else { Ok(()) } };
         let flight = async {
             let (begun, said, ended) = join3(begun, said, ended).await;

@@ -43,21 +43,27 @@ struct Home {
     at: &'static [&'static str],
 }
 
-const HOMES: [Home; 5] = [
+const HOMES: [Home; 6] = [
     Home {
         rule: "rusqlite stays within the folders that are made of it",
         names: &[&["rusqlite"]],
         at: &["shared/src/sqlite", "shared/src/queue/sqlite", "shared/src/meta/sqlite"],
     },
     Home {
+        rule: "PostgreSQL's words stay within the folder that is made of them",
+        names: &[&["tokio_postgres"], &["deadpool_postgres"], &["tokio_postgres_rustls"]],
+        at: &["shared/src/meta/postgres"],
+    },
+    Home {
         rule: "only stack.rs chooses backends",
-        names: &[&["DiskBlobs"], &["MemoryQueue"], &["SqliteQueue"], &["SqliteMeta"]],
+        names: &[&["DiskBlobs"], &["MemoryQueue"], &["SqliteQueue"], &["SqliteMeta"], &["PostgresMeta"]],
         at: &[
             "shared/src/stack.rs",
             "shared/src/storage/disk",
             "shared/src/queue/memory",
             "shared/src/queue/sqlite",
             "shared/src/meta/sqlite",
+            "shared/src/meta/postgres",
         ],
     },
     Home {

@@ -84,9 +84,14 @@ impl<'r> Batch<'r> {
 
     /// What becomes an object.
     pub(super) fn objects(&self, scopes: &[i64], judged: &Judged) -> Result<Objects<'r>, Fault> {
-        let mut stored: Vec<_> =
-            judged.stored.iter().filter_map(|Stored { line, version }| Some((self.lines.get(*line)?, *version))).collect();
-        stored.sort_by_key(|(line, version)| (number(scopes, line.scope), line.record.envelope.path.as_str(), *version));
+        let mut stored: Vec<_> = judged
+            .stored
+            .iter()
+            .filter_map(|Stored { line, version }| Some((self.lines.get(*line)?, *version)))
+            .collect();
+        stored.sort_by_key(|(line, version)| {
+            (number(scopes, line.scope), line.record.envelope.path.as_str(), *version)
+        });
         let mut objects = Objects::default();
         for (line, version) in stored {
             objects.push(line, number(scopes, line.scope), rows::signed(version)?);
