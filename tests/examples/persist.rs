@@ -71,7 +71,7 @@ async fn round(postgres: &Postgres, url: &str, writers: u64, scopes: u64, paths:
         let (meta, batches) = (Arc::clone(&meta), Arc::clone(&batches));
         tasks.spawn(async move {
             loop {
-                let Some(batch) = batches.lock().await.pop() else { return Ok(()) };
+                let Some(batch) = batches.lock().await.pop() else { return anyhow::Ok(()) };
                 meta.persist(&batch, AT).await?;
             }
         });

@@ -8,7 +8,7 @@ use headworks_shared::{
     meta::{
         Attempt, Audit as _, Catalog as _, Ledger as _, Next, Outbox as _, Receiver, postgres::PostgresMeta,
     },
-    model::{Scope, UploadId},
+    model::{Scope, Timestamp, UploadId},
 };
 use headworks_tests::servers::postgres::Postgres;
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::{AT, options, upload, uploads};
 
 /// 200,000 uploads of one scope in as many paths, one path with another fifty thousand versions, as many tombstones, and a backlog of
-/// a hundred thousand deliveries. Rows are made in the order of their trees, as uploads come. Enough for a scan to be the worse plan by
+/// a hundred thousand deliveries and forty thousand batches. Rows are made in the order of their trees, as uploads come. Enough for a scan to be the worse plan by
 /// far, which the planner knows by its own statistics; a million have the same plans, and take a minute to make.
 const MANY: &str = "
     CREATE FUNCTION upload_id(n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS
@@ -31,9 +31,13 @@ const MANY: &str = "
         SELECT 1, 'gone/' || lpad(n::text, 8, '0'), 1, upload_id(n), 1, n FROM generate_series(1, 50000) n;
     INSERT INTO events (seq, time, upload, id, type, payload)
         SELECT row_number() OVER (ORDER BY id), 1, id, id, 'object.stored', '{}' FROM ledger;
+    INSERT INTO unrelayed (events, time) SELECT 1, 1 FROM generate_series(1, 40000);
+    INSERT INTO events (seq, time, upload, id, type, payload)
+        SELECT batch << 20, 1, upload_id(300000 + batch), upload_id(300000 + batch), 'object.stored', '{}' FROM unrelayed;
     INSERT INTO receivers (url, pending) VALUES ('https://all.example/', 100000);
     INSERT INTO deliveries (event, receiver, seq, due) SELECT id, 1, seq, seq FROM events WHERE seq <= 100000;
-    SELECT setval('unrelayed_batch_seq', 100);";
+    INSERT INTO delivery_log (event, receiver, number, at, took_ms, next)
+        SELECT event, 1, 1, 1, 1, 'delivered' FROM deliveries;";
 
 const SETTINGS: [&str; 9] = [
     "fsync=off",
@@ -137,7 +141,8 @@ async fn ask_everything(meta: &PostgresMeta) -> Result<()> {
         next: Next::Delivered,
     };
     meta.settle(&due.iter().map(attempt).collect::<Vec<_>>()).await?;
-    ensure!(meta.backlog().await?.pending == 100_000 + 511 - 50);
+    ensure!(meta.backlog().await?.pending == 100_000 + 300 + 1000 - 50);
     ensure!(meta.log(20).await?.len() == 20);
+    ensure!(meta.prune(Timestamp::from_unix_ms(0)).await? == 0);
     Ok(())
 }

@@ -84,7 +84,8 @@ async fn a_path_that_must_be_free_is_taken_by_one_of_many() -> Result<()> {
     for round in 0..10 {
         let mut tasks = JoinSet::new();
         let start = Arc::new(Barrier::new(PROCESSES));
-        for store in stores.iter().cloned() {
+        for store in &stores {
+            let store = Arc::clone(store);
             let start = Arc::clone(&start);
             let mut record = upload(&format!("lock/{round}"));
             record.envelope.only_if_absent = true;
