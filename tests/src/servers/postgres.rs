@@ -14,7 +14,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process},
+};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tokio_postgres::NoTls;
@@ -179,10 +182,23 @@ impl Postgres {
         let main = self.main_process()?;
         kill_process(main, signal)?;
         for child in children(main)? {
-            // One that ended meanwhile needs no signal.
-            drop(kill_process(child, signal));
+            match kill_process(child, signal) {
+                // One that ended meanwhile needs no signal.
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
+    }
+
+    /// The processor time that its processes have used, as far as they are there.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn cpu(&self) -> Result<Duration> {
+        let main = self.main_process()?;
+        let all = children(main)?.into_iter().chain([main]);
+        Ok(all.map(cpu_of).sum())
     }
 
     /// What it said so far.
@@ -264,6 +280,17 @@ fn run(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("run {command:?}"))?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// The processor time that a process has used; none when it has ended.
+pub fn cpu_of(process: Pid) -> Duration {
+    let text =
+        std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    let behind = text.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 =
+        behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    // Linux counts in hundredths of a second.
+    Duration::from_millis(ticks * 10)
 }
 
 /// The processes that a process has started.

@@ -25,10 +25,10 @@ const SET_DISABLED: &str = "INSERT INTO receivers (url, disabled_at) VALUES ($1,
 
 const DISABLED: &str = "SELECT url FROM receivers WHERE disabled_at IS NOT NULL ORDER BY url";
 
-/// Batches are counted up to the ten thousandth: with more, at least so many events wait.
+/// Batches are counted up to the thousandth: with more, at least so many events wait.
 pub(super) const WAITING: &str = "SELECT
     (SELECT coalesce(sum(pending), 0) FROM receivers)::bigint
-    + (SELECT coalesce(sum(events - next), 0) FROM (SELECT events, next FROM unrelayed ORDER BY batch LIMIT 10000) u)::bigint,
+    + (SELECT coalesce(sum(events - next), 0) FROM (SELECT events, next FROM unrelayed ORDER BY batch LIMIT 1000) u)::bigint,
     least((SELECT time FROM unrelayed ORDER BY batch LIMIT 1),
         (SELECT e.time FROM events e WHERE e.seq = (SELECT min(d.seq) FROM deliveries d)))";
 

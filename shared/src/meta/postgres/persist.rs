@@ -23,7 +23,7 @@ use super::{
     transaction::{Deadline, Statement, Transaction, Value},
 };
 use crate::{
-    meta::{Record, Verdict, event},
+    meta::{Record, Verdict},
     model::{State, Timestamp, UploadId},
 };
 use batch::Batch;
@@ -180,12 +180,8 @@ async fn store(
     at: Timestamp,
 ) -> Result<HashMap<UploadId, State>, Fault> {
     let (objects, usage) = (batch.objects(scopes, judged)?, batch.usage(scopes, judged)?);
-    let told: Vec<_> = judged
-        .new(&batch.lines)
-        .into_iter()
-        .filter_map(|(record, verdict)| event(record, verdict, at))
-        .collect();
-    let (events, at) = (events::Batch::new(&told, at)?, rows::ms(at)?);
+    let events = events::Batch::new(&judged.events(&batch.lines, at), at)?;
+    let at = rows::ms(at)?;
     let known: [Value<'_>; 1] = [(&judged.known, Type::UUID_ARRAY)];
     let taken: [Value<'_>; 2] = [(&judged.taken, Type::UUID_ARRAY), (&judge::EXISTS, Type::TEXT)];
     let (stored, appended) = (objects.values(&at), events.values());

@@ -55,15 +55,30 @@ const HOMES: [Home; 6] = [
         at: &["shared/src/queue/redis"],
     },
     Home {
+        rule: "PostgreSQL's words stay within the folder that is made of them",
+        names: &[&["tokio_postgres"], &["deadpool_postgres"], &["tokio_postgres_rustls"]],
+        at: &["shared/src/meta/postgres"],
+    },
+    Home {
         rule: "only stack.rs chooses backends",
-        names: &[&["DiskBlobs"], &["MemoryQueue"], &["SqliteQueue"], &["RedisQueue"], &["SqliteMeta"]],
+        names: &[
+            &["DiskBlobs"],
+            &["CloudBlobs"],
+            &["MemoryQueue"],
+            &["SqliteQueue"],
+            &["RedisQueue"],
+            &["SqliteMeta"],
+            &["PostgresMeta"],
+        ],
         at: &[
             "shared/src/stack.rs",
+            "shared/src/storage/cloud",
             "shared/src/storage/disk",
             "shared/src/queue/memory",
             "shared/src/queue/redis",
             "shared/src/queue/sqlite",
             "shared/src/meta/sqlite",
+            "shared/src/meta/postgres",
         ],
     },
     Home {

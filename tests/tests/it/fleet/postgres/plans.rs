@@ -1,0 +1,148 @@
+//! The plans of what the store really says, as the server itself logs them (`auto_explain`), with many uploads in the tables: no
+//! question that is asked often reads a table that grows, and none sorts more than it answers.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use headworks_shared::{
+    meta::{
+        Attempt, Audit as _, Catalog as _, Ledger as _, Next, Outbox as _, Receiver, postgres::PostgresMeta,
+    },
+    model::{Scope, Timestamp, UploadId},
+};
+use headworks_tests::servers::postgres::Postgres;
+use tokio::time::timeout;
+
+use super::{AT, options, upload, uploads};
+
+/// 200,000 uploads of one scope in as many paths, one path with another fifty thousand versions, as many tombstones, and a backlog of
+/// a hundred thousand deliveries and forty thousand batches. Rows are made in the order of their trees, as uploads come. Enough for a scan to be the worse plan by
+/// far, which the planner knows by its own statistics; a million have the same plans, and take a minute to make.
+const MANY: &str = "
+    CREATE FUNCTION upload_id(n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS
+        $$ SELECT (lpad(to_hex(1700000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid $$;
+    INSERT INTO scopes (org, project, objects, bytes) VALUES ('default', 'default', 250000, 2500000);
+    INSERT INTO ledger (id, scope, at, size, state) SELECT upload_id(n), 1, 1, 10, 'stored' FROM generate_series(1, 250000) n;
+    INSERT INTO objects (id, scope, version, size, stored_at, crc64nvme, path, content_type)
+        SELECT l.id, 1, greatest(l.n - 200000, 1), 10, 1, 1,
+            CASE WHEN l.n > 200000 THEN 'hot/one' ELSE 'many/' || lpad(l.n::text, 8, '0') END, 'image/jpeg'
+        FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM ledger) l;
+    INSERT INTO tombstones (scope, path, version, id, stored_at, at)
+        SELECT 1, 'gone/' || lpad(n::text, 8, '0'), 1, upload_id(n), 1, n FROM generate_series(1, 50000) n;
+    INSERT INTO events (seq, time, upload, id, type, payload)
+        SELECT row_number() OVER (ORDER BY id), 1, id, id, 'object.stored', '{}' FROM ledger;
+    INSERT INTO unrelayed (events, time) SELECT 1, 1 FROM generate_series(1, 40000);
+    INSERT INTO events (seq, time, upload, id, type, payload)
+        SELECT batch << 20, 1, upload_id(300000 + batch), upload_id(300000 + batch), 'object.stored', '{}' FROM unrelayed;
+    INSERT INTO receivers (url, pending) VALUES ('https://all.example/', 100000);
+    INSERT INTO deliveries (event, receiver, seq, due) SELECT id, 1, seq, seq FROM events WHERE seq <= 100000;
+    INSERT INTO delivery_log (event, receiver, number, at, took_ms, next)
+        SELECT event, 1, 1, 1, 1, 'delivered' FROM deliveries;";
+
+const SETTINGS: [&str; 9] = [
+    "fsync=off",
+    "full_page_writes=off",
+    "shared_buffers=1GB",
+    "max_wal_size=8GB",
+    "autovacuum=off",
+    "session_preload_libraries=auto_explain",
+    "auto_explain.log_min_duration=-1",
+    "auto_explain.log_analyze=on",
+    "log_line_prefix=said by %d: ",
+];
+
+/// Tables that grow with uploads, or with what waits.
+const LARGE: [&str; 7] =
+    ["ledger", "objects", "tombstones", "events", "unrelayed", "deliveries", "delivery_log"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_frequent_question_reads_a_table_or_sorts_it() -> Result<()> {
+    let postgres = Postgres::start_with(&SETTINGS).await?;
+    let database = postgres.database().await?;
+    drop(PostgresMeta::open(&postgres.url(&database), &options()).await?);
+    timeout(Duration::from_secs(120), postgres.say(&database, MANY)).await??;
+    postgres.say(&database, "VACUUM ANALYZE").await?;
+    postgres
+        .say("postgres", &format!("ALTER DATABASE {database} SET auto_explain.log_min_duration = 0"))
+        .await?;
+    let meta = PostgresMeta::open(&postgres.url(&database), &options()).await?;
+    let before = postgres.said().len();
+    ask_everything(&meta).await?;
+    let said = postgres.said();
+    let plans: Vec<_> = said
+        .get(before..)
+        .context("the log")?
+        .split("said by ")
+        .filter(|entry| entry.contains("plan:"))
+        .collect();
+    ensure!(plans.len() > 25, "only {} plans: {plans:#?}", plans.len());
+    for plan in plans {
+        for table in LARGE {
+            ensure!(!plan.contains(&format!("Seq Scan on {table} ")), "{plan}");
+        }
+        ensure!(most_rows(plan) <= 1100, "{plan}");
+        ensure!(!plan.contains("Sort  (") || !plan.contains("Recursive Union"), "a listing sorts: {plan}");
+    }
+    Ok(())
+}
+
+/// The most rows that a node of the plan gave or looked at in vain.
+fn most_rows(plan: &str) -> u64 {
+    let number = |text: &str| {
+        text.split(|one: char| !one.is_ascii_digit()).next().and_then(|digits| digits.parse().ok())
+    };
+    let actual = plan.lines().filter_map(|line| {
+        let (_, behind) = line.split_once("(actual ")?;
+        let rows: u64 = number(behind.split_once("rows=")?.1)?;
+        let loops: u64 = number(behind.split_once("loops=")?.1)?;
+        Some(rows * loops)
+    });
+    let removed =
+        plan.lines().filter_map(|line| number(line.trim().strip_prefix("Rows Removed by Filter: ")?));
+    actual.chain(removed).max().unwrap_or_default()
+}
+
+/// Every question that is asked often, of the many and of what is new.
+async fn ask_everything(meta: &PostgresMeta) -> Result<()> {
+    let (scope, receiver) =
+        (Scope::default(), Receiver { url: "https://all.example/".to_owned(), events: Vec::new() });
+    let middle = "many/00100000".parse()?;
+    ensure!(meta.list(&scope, "", None, 1000).await?.len() == 1000);
+    ensure!(meta.list(&scope, "many/", Some(&middle), 100).await?.len() == 100);
+    let hot = meta.list(&scope, "hot/", None, 100).await?;
+    ensure!(hot.len() == 1 && hot[0].version == 50_000, "{hot:?}");
+    ensure!(meta.versions(&scope, &"hot/one".parse()?, 100).await?.len() == 100);
+    ensure!(meta.at_path(&scope, &middle).await?.is_some());
+    ensure!(meta.usage(&scope).await?.objects == 250_000);
+    let page = meta.ledger_page(None, 100).await?;
+    let known: Vec<UploadId> = page.iter().map(|row| row.id).collect();
+    ensure!(meta.find(&scope, known[50]).await?.is_some());
+    ensure!(meta.ledger_page(Some(known[99]), 100).await?.len() == 100);
+    ensure!(meta.states(&known).await?.iter().all(Option::is_some));
+    ensure!(meta.events_of(known[7]).await?.len() == 1);
+
+    let mut batch = uploads("many", 500);
+    batch.extend((0..10).map(|_| upload("hot/one")));
+    meta.persist(&batch, AT).await?;
+    meta.persist(&batch, AT).await?;
+    meta.delete(&scope, batch[3].id, None, AT).await?;
+    ensure!(meta.unpurged(10).await?.len() == 1);
+    meta.purged(&[batch[3].id]).await?;
+
+    ensure!(meta.relay(std::slice::from_ref(&receiver), 300, AT).await? == 300);
+    let due = meta.due(&receiver.url, 50, AT, Duration::ZERO).await?;
+    let attempt = |delivery: &headworks_shared::meta::Delivery| Attempt {
+        event: delivery.event,
+        receiver: receiver.url.clone(),
+        at: AT,
+        status: None,
+        error: None,
+        took: Duration::ZERO,
+        next: Next::Delivered,
+    };
+    meta.settle(&due.iter().map(attempt).collect::<Vec<_>>()).await?;
+    ensure!(meta.backlog().await?.pending == 100_000 + 300 + 1000 - 50);
+    ensure!(meta.log(20).await?.len() == 20);
+    ensure!(meta.prune(Timestamp::from_unix_ms(0)).await? == 0);
+    Ok(())
+}
