@@ -9,6 +9,8 @@ mod body;
 mod metrics;
 mod monitor;
 pub mod route;
+#[cfg(test)]
+mod testing;
 mod upload;
 
 use std::sync::Arc;
