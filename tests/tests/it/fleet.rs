@@ -2,4 +2,6 @@
 
 mod s3;
 mod s3_bodies;
+mod s3_credentials;
 mod s3_faults;
+mod s3_probe;
