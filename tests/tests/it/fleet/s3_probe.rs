@@ -79,12 +79,9 @@ async fn a_store_that_cannot_be_reached_read_or_written_says_which() -> Result<(
 #[tokio::test]
 async fn moto_creates_once() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let address = free_address()?;
-    let mut command = Command::new(program("moto_server", &["/usr/local/bin"]).or_else(|_| installed())?);
-    command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
-    let _server = Server::start("moto", command, folder.path(), address).await?;
-    make_bucket(address).await?;
-    let store = open(address).await?;
+    let server = moto(folder.path(), &[]).await?;
+    make_bucket(server.address()).await?;
+    let store = open(server.address()).await?;
     let (key, content) = (key(), content(300_000, 1));
     for size in [1000, content.len()] {
         let again = store.put(&key, &envelope("a"), &mut Body::of(&content.slice(..size))).await;
@@ -98,6 +95,50 @@ async fn moto_creates_once() -> Result<()> {
     let marker = store.create(&key, content.slice(..10)).await;
     ensure!(matches!(marker, Err(PutError::Exists)), "{marker:?}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_store_is_spoken_to_over_tls_and_must_be_trusted() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (key, certificate) = (path("key.pem"), path("certificate.pem"));
+    let mut openssl = Command::new(program("openssl", &["/usr/bin"])?);
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    openssl.args(["-subj", "/CN=a store", "-addext", "subjectAltName=IP:127.0.0.1"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key, "-out", &certificate]);
+    ensure!(openssl.output()?.status.success(), "openssl made no certificate");
+    let server = moto(folder.path(), &["--ssl", "--ssl-cert", &certificate, "--ssl-key", &key]).await?;
+    let mut told = options(server.address());
+    told.variables.retain(|(name, _)| !["AWS_ENDPOINT", "AWS_ALLOW_HTTP"].contains(&&**name));
+    told.variables.push(("AWS_ENDPOINT".to_owned(), format!("https://{}", server.address())));
+    let Err(error) = CloudBlobs::open_to_read(&url(), told.clone(), Budget::new(PLENTY)).await else {
+        bail!("a stranger was trusted")
+    };
+    ensure!(Report(&error).to_string().contains("UnknownIssuer"), "{}", Report(&error));
+    told.variables.push(("AWS_CA_BUNDLE".to_owned(), certificate));
+    // moto has no bucket yet, and says so: the client trusts it, and understands it.
+    let Err(error) = CloudBlobs::open_to_read(&url(), told, Budget::new(PLENTY)).await else {
+        bail!("there is no bucket")
+    };
+    ensure!(Report(&error).to_string().contains("NoSuchBucket"), "{}", Report(&error));
+    Ok(())
+}
+
+async fn moto(folder: &std::path::Path, more: &[&str]) -> Result<Server> {
+    let address = free_address()?;
+    let mut command = Command::new(program("moto_server", &["/usr/local/bin"]).or_else(|_| installed())?);
+    command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]).args(more);
+    Server::start("moto", command, folder, address).await
 }
 
 /// Installs moto where it is not.

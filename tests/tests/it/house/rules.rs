@@ -43,17 +43,23 @@ struct Home {
     at: &'static [&'static str],
 }
 
-const HOMES: [Home; 5] = [
+const HOMES: [Home; 6] = [
     Home {
         rule: "rusqlite stays within the folders that are made of it",
         names: &[&["rusqlite"]],
         at: &["shared/src/sqlite", "shared/src/queue/sqlite", "shared/src/meta/sqlite"],
     },
     Home {
+        rule: "object_store stays within the folder that is made of it",
+        names: &[&["object_store"]],
+        at: &["shared/src/storage/cloud"],
+    },
+    Home {
         rule: "only stack.rs chooses backends",
-        names: &[&["DiskBlobs"], &["MemoryQueue"], &["SqliteQueue"], &["SqliteMeta"]],
+        names: &[&["CloudBlobs"], &["DiskBlobs"], &["MemoryQueue"], &["SqliteQueue"], &["SqliteMeta"]],
         at: &[
             "shared/src/stack.rs",
+            "shared/src/storage/cloud",
             "shared/src/storage/disk",
             "shared/src/queue/memory",
             "shared/src/queue/sqlite",
