@@ -10,6 +10,8 @@ mod decided;
 mod metrics;
 mod monitor;
 pub mod route;
+#[cfg(test)]
+mod testing;
 mod upload;
 
 use std::sync::Arc;

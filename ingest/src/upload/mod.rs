@@ -5,3 +5,6 @@ pub(crate) mod form;
 mod repeat;
 pub(crate) mod simple;
 mod wants;
+
+#[cfg(test)]
+mod tests;

@@ -10,15 +10,15 @@ use headworks_shared::{
     fault::{Point, point},
     http::{Code, Problem},
     meta::Found,
-    model::{IDEMPOTENCY_KEY_VALID, ObjectPath, Scope, UploadId},
+    model::{IDEMPOTENCY_KEY_VALID, ObjectPath, Scope, Seal, UploadId},
     report::Report,
-    storage::{Error as StorageError, Head, Key, PutError},
+    storage::{Error as StorageError, Head, Key, PutError, digest},
 };
 use serde::{Deserialize, Serialize};
 use tracing::error;
 use uuid::Uuid;
 
-use super::wants::Wants;
+use super::{commit::Stored, wants::Wants};
 use crate::{
     App,
     answer::{COME_BACK, put_problem, storage_problem},
@@ -81,6 +81,36 @@ async fn begun_before(
         Some(Err(error)) => return Err(storage_problem(&error)),
     };
     Ok(Identity { id: before.id, marker: Some(marker), earlier })
+}
+
+/// What an earlier try has stored.
+pub(crate) async fn stored(app: &App, wants: &Wants, key: &Key, head: Head) -> Result<Stored, Problem> {
+    let (Some((scope, id)), Some(envelope)) = (key.upload(), head.envelope) else {
+        error!(%key, "object without its envelope");
+        return Err(Problem::new(Code::Internal).close());
+    };
+    let seal = match head.seal {
+        Some(seal) => seal,
+        None => seal_again(app, wants, key, &scope, id).await?,
+    };
+    Ok(Stored { id, envelope, seal })
+}
+
+/// A store that was given a body as it came could not keep its seal beside it: the ledger knows it, or else the bytes do.
+async fn seal_again(
+    app: &App,
+    wants: &Wants,
+    key: &Key,
+    scope: &Scope,
+    id: UploadId,
+) -> Result<Seal, Problem> {
+    if let Ok(Some(Found::Stored(object))) = app.stack.meta.find(scope, id).await {
+        return Ok(Seal { size: object.size, digests: object.digests, sniffed_type: object.sniffed_type });
+    }
+    let sha256 = app.settings.storage.sha256 || wants.announced.wants_sha256();
+    let (size, digests) =
+        digest(&*app.stack.blobs, key, sha256).await.map_err(|error| storage_problem(&error))?;
+    Ok(Seal { size, digests, sniffed_type: None })
 }
 
 /// Whether the upload has come to an end after which it must not come again.

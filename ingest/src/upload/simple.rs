@@ -122,7 +122,8 @@ pub(crate) async fn one<F: Frames>(
         // Another try of the same upload was quicker.
         Err(PutError::Exists) if marker.is_some() => {
             let head = stat(app, &key).await?;
-            same(app, wants, &key, head, &body.seal(), credit).await
+            let stored = stored_before(app, wants, &key, head).await?;
+            same(app, wants, &key, stored, &body.seal(), credit).await
         }
         Err(error) => Err(answer::put_problem(&error)),
     }
@@ -207,43 +208,43 @@ async fn again<F: Frames>(
     if wants.length.is_some_and(|length| length != head.size) {
         return Err((Outcome::Rejected, repeat::reused("the key was used for content of another size")));
     }
-    let stored = head.seal.as_ref().map(|seal| seal.digests);
-    if stored.is_some_and(|digests| wants.announced.differs(&digests).is_some()) {
+    let stored = stored_before(app, wants, key, head).await?;
+    if wants.announced.differs(&stored.seal.digests).is_some() {
         return Err((Outcome::Rejected, repeat::reused("the key was used for other content")));
     }
-    if stored.is_some_and(|digests| wants.announced.proves(&digests)) {
-        return repeated(app, wants, key, head, credit).await;
+    if wants.announced.proves(&stored.seal.digests) {
+        return repeated(app, wants, key, stored, credit).await;
     }
     while let Some(chunk) = std::future::poll_fn(|context| body.poll_chunk(context)).await {
         chunk.map_err(|error| answer::put_problem(&PutError::Body(error)))?;
     }
-    same(app, wants, key, head, &body.seal(), credit).await
+    same(app, wants, key, stored, &body.seal(), credit).await
+}
+
+async fn stored_before(
+    app: &App,
+    wants: &Wants,
+    key: &Key,
+    head: Head,
+) -> Result<Stored, (Outcome, Problem)> {
+    repeat::stored(app, wants, key, head).await.map_err(|problem| (blame(&problem), problem))
 }
 
 /// The bytes have passed: they are the same, or the key stands for something else.
-async fn same(app: &App, wants: &Wants, key: &Key, head: Head, seen: &Seal, credit: Credit) -> Ended {
-    match &head.seal {
-        Some(seal) if seal.size == seen.size && seal.digests.crc64nvme == seen.digests.crc64nvme => {
-            repeated(app, wants, key, head, credit).await
-        }
-        _ => Err((Outcome::Rejected, repeat::reused("the key was used for other content"))),
+async fn same(app: &App, wants: &Wants, key: &Key, stored: Stored, seen: &Seal, credit: Credit) -> Ended {
+    if (stored.seal.size, stored.seal.digests.crc64nvme) == (seen.size, seen.digests.crc64nvme) {
+        repeated(app, wants, key, stored, credit).await
+    } else {
+        Err((Outcome::Rejected, repeat::reused("the key was used for other content")))
     }
 }
 
 /// Queues the job again, which is harmless, and gives the answer of the first time; but not before the object is durable, because
 /// the first try may still be at it.
-async fn repeated(app: &App, wants: &Wants, key: &Key, head: Head, credit: Credit) -> Ended {
+async fn repeated(app: &App, wants: &Wants, key: &Key, stored: Stored, credit: Credit) -> Ended {
     let failed = |error| (Outcome::Failed, answer::storage_problem(&error));
     app.stack.blobs.confirm(key).await.map_err(failed)?;
-    match (key.upload(), head.envelope, head.seal) {
-        (Some((_, id)), Some(envelope), Some(seal)) => {
-            finish(app, wants, Stored { id, envelope, seal }, credit, Begun::Before).await
-        }
-        _ => {
-            error!(%key, "object without its envelope");
-            Err((Outcome::Failed, Problem::new(Code::Internal).close()))
-        }
-    }
+    finish(app, wants, stored, credit, Begun::Before).await
 }
 
 async fn stat(app: &App, key: &Key) -> Result<Head, (Outcome, Problem)> {

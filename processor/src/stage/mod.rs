@@ -13,13 +13,12 @@ use headworks_shared::{
     model::{Job, JobPayload, Seal},
     report::Report,
     shutdown::Stop,
-    storage::Key,
+    storage::{Key, digest},
 };
 use tokio::{sync::mpsc, time::timeout};
 use tracing::{error, warn};
 
 use verify::Finding;
-pub(crate) use verify::digest;
 
 use crate::{Processor, lease::Lease};
 
@@ -94,7 +93,7 @@ async fn read_again(
 
 async fn read_one(processor: &Processor, job: &Job) -> Finding {
     let (key, seal) = (key(job), seal(job));
-    let read = verify::digest(&*processor.stack.blobs, &key, seal.digests.sha256.is_some());
+    let read = digest(&*processor.stack.blobs, &key, seal.digests.sha256.is_some());
     match timeout(processor.settings.job_timeout.0, read).await {
         Ok(Ok(found)) => verify::compare_bytes(found, seal),
         Ok(Err(error)) => verify::unread(&error),

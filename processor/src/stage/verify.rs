@@ -4,11 +4,10 @@
 //! "Missing" and "damaged" are final and recorded; harmless when a user deleted the object meanwhile, because the ledger has that
 //! upload already and the record changes nothing. What may pass (the store cannot be reached) decides nothing.
 
-use futures_util::StreamExt as _;
 use headworks_shared::{
-    model::{Digests, Hasher, Seal},
+    model::{Digests, Seal},
     report::Report,
-    storage::{Blobs, Error, Head, Key},
+    storage::{Error, Head},
 };
 
 use crate::answer::{DAMAGED, MISSING};
@@ -50,22 +49,6 @@ pub(super) fn unread(error: &Error) -> Finding {
         // Its bytes may be sound: a person must look at it.
         Error::Damaged { .. } | Error::Unavailable { .. } => Finding::Unclear(Report(error).to_string()),
     }
-}
-
-/// Reads an object to its end: its size and digests.
-///
-/// # Errors
-/// When it is not there, or the store breaks off.
-pub(crate) async fn digest(blobs: &dyn Blobs, key: &Key, sha256: bool) -> Result<(u64, Digests), Error> {
-    let mut chunks = blobs.read(key, None).await?.chunks;
-    let mut hasher = Hasher::new(sha256, false);
-    let mut size = 0;
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        size += chunk.len() as u64;
-        hasher.update(&chunk);
-    }
-    Ok((size, hasher.digests()))
 }
 
 /// A SHA-256 is compared only where both sides have one.

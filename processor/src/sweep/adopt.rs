@@ -6,12 +6,12 @@ use headworks_shared::{
     model::{Envelope, Job, Priority, Scope, Seal, State, Timestamp, UploadId},
     queue::Error as QueueError,
     report::Report,
-    storage::{Error, Head, Key, Listed, Prefix},
+    storage::{Error, Head, Key, Listed, Prefix, digest},
 };
 use tracing::warn;
 
 use super::{SweepError, SweepReport, Sweeper};
-use crate::{purge, stage};
+use crate::purge;
 
 /// How many objects are listed and looked up at once.
 const PAGE: usize = 1000;
@@ -125,30 +125,14 @@ impl Sweeper<'_> {
         let keys: Vec<Key> = lost.iter().map(|(scope, id)| Key::object(scope, *id)).collect();
         let heads = if keys.is_empty() { Vec::new() } else { self.stack.blobs.stat(&keys).await };
         for (((_, id), key), head) in lost.into_iter().zip(&keys).zip(heads) {
-            let head = match head {
-                Ok(head) => head,
-                Err(Error::NotFound) => continue,
-                Err(error @ Error::Damaged { .. }) => {
-                    self.pass_over(id, &Report(&error));
-                    report.strangers += 1;
-                    continue;
-                }
-                // The others are not to wait for it. If it is the whole store, the next page says so.
-                Err(error) => {
-                    self.pass_over(id, &Report(&error));
-                    report.unread += 1;
-                    continue;
-                }
-            };
-            let Some((envelope, seal)) = self.receipt(id, key, head).await? else {
-                report.strangers += 1;
+            let Some(Receipt { envelope, seal, unseen }) = self.receipt(id, key, head, report).await else {
                 continue;
             };
             let priority = envelope.priority;
             if self.full.is_some_and(|full| priority.index() >= full.index()) {
                 continue;
             }
-            match self.stack.queue.push(Job::object_stored(id, envelope, seal, true), None).await {
+            match self.stack.queue.push(Job::object_stored(id, envelope, seal, unseen), None).await {
                 Ok(()) => report.adopted += 1,
                 Err(QueueError::Full) if priority == Priority::High => return Ok(ControlFlow::Break(())),
                 Err(QueueError::Full) => {
@@ -168,23 +152,56 @@ impl Sweeper<'_> {
         }
     }
 
-    /// What an object says of itself; `None` when it says nothing. Its seal is made again where the store could not keep it.
+    /// What an object says of itself; `None` when it says nothing, or cannot be looked at now.
     async fn receipt(
         &mut self,
         id: UploadId,
         key: &Key,
-        head: Head,
-    ) -> Result<Option<(Envelope, Seal)>, Error> {
-        let Some(envelope) = head.envelope else {
-            self.pass_over(id, &format_args!("{key} has no envelope"));
-            return Ok(None);
+        head: Result<Head, Error>,
+        report: &mut SweepReport,
+    ) -> Option<Receipt> {
+        let read = match head {
+            Ok(head) => self.read(key, head).await,
+            Err(error) => Err(error),
         };
-        if let Some(seal) = head.seal {
-            return Ok(Some((envelope, seal)));
+        match read {
+            Ok(Some(receipt)) => return Some(receipt),
+            Ok(None) => {
+                self.pass_over(id, &format_args!("{key} has no envelope"));
+                report.strangers += 1;
+            }
+            Err(Error::NotFound) => {}
+            Err(error @ Error::Damaged { .. }) => {
+                self.pass_over(id, &Report(&error));
+                report.strangers += 1;
+            }
+            // The others are not to wait for it. If it is the whole store, the next page says so.
+            Err(error) => {
+                self.pass_over(id, &Report(&error));
+                report.unread += 1;
+            }
         }
-        let (size, digests) = stage::digest(&*self.stack.blobs, key, false).await?;
-        Ok(Some((envelope, Seal { size, digests, sniffed_type: None })))
+        None
     }
+
+    /// Where the store could not keep the seal, it is made of the bytes.
+    async fn read(&self, key: &Key, head: Head) -> Result<Option<Receipt>, Error> {
+        let Some(envelope) = head.envelope else { return Ok(None) };
+        if let Some(seal) = head.seal {
+            return Ok(Some(Receipt { envelope, seal, unseen: true }));
+        }
+        let (size, digests) = digest(&*self.stack.blobs, key, false).await?;
+        let seal = Seal { size, digests, sniffed_type: None };
+        Ok(Some(Receipt { envelope, seal, unseen: false }))
+    }
+}
+
+/// What an object says of itself.
+struct Receipt {
+    envelope: Envelope,
+    seal: Seal,
+    /// Nobody who still lives has seen its bytes.
+    unseen: bool,
 }
 
 /// The hours that a span of time touches: the beginning of each.

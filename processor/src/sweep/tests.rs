@@ -56,6 +56,23 @@ async fn adopted_bytes_are_read_again() {
 }
 
 #[tokio::test]
+async fn an_object_without_a_seal_gets_it_from_its_bytes() {
+    let house = House::new(10);
+    house.blobs.forget_seals();
+    let lost = house.store("lost.txt", "some bytes").await;
+    assert_eq!(sweep(&house, Reach::Recent).await.adopted, 1);
+    let jobs = house.queue.jobs();
+    let JobPayload::ObjectStoredV1 { envelope, seal, adopted } = &jobs[0].0.payload;
+    let JobPayload::ObjectStoredV1 { envelope: said, seal: was, .. } = &lost.payload;
+    assert_eq!((envelope, seal.size, seal.digests), (said, was.size, was.digests));
+    assert!(!adopted, "its bytes were read just now, and need not be read again");
+    house.start();
+    until("the row", || house.meta.row(lost.id).map(|row| row.state), |state| *state == Some(State::Stored))
+        .await;
+    house.drain().await;
+}
+
+#[tokio::test]
 async fn an_object_that_is_still_on_its_way_is_left_alone() {
     let mut house = House::new(10);
     house.settings.processor.sweep.settle.0 = Duration::from_secs(3600);

@@ -21,15 +21,21 @@ use headworks_shared::{
 pub(crate) struct Blobs {
     disk: DiskBlobs,
     down: AtomicBool,
+    /// Whether it keeps no seals, as a store that is given a body as it comes cannot.
+    sealless: AtomicBool,
 }
 
 impl Blobs {
     pub(super) fn new(disk: DiskBlobs) -> Self {
-        Self { disk, down: AtomicBool::new(false) }
+        Self { disk, down: AtomicBool::new(false), sealless: AtomicBool::new(false) }
     }
 
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
+    }
+
+    pub(crate) fn forget_seals(&self) {
+        self.sealless.store(true, Ordering::Relaxed);
     }
 
     fn up(&self) -> Result<(), Error> {
@@ -56,6 +62,10 @@ impl storage::Blobs for Blobs {
 
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
         match self.up() {
+            Ok(()) if self.sealless.load(Ordering::Relaxed) => {
+                let heads = self.disk.stat(keys).await;
+                heads.into_iter().map(|head| head.map(|head| Head { seal: None, ..head })).collect()
+            }
             Ok(()) => self.disk.stat(keys).await,
             Err(_) => keys.iter().map(|_| self.up().and(Err(Error::NotFound))).collect(),
         }

@@ -29,14 +29,14 @@ pub enum JobPayload {
         envelope: Envelope,
         /// What the bytes were.
         seal: Seal,
-        /// Found by the sweep, so not seen by this run: its bytes are read and hashed again.
+        /// Found by the sweep, with a seal of another run: its bytes are read and hashed again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         adopted: bool,
     },
 }
 
 impl Job {
-    /// The job for an object that was stored just now, or (`adopted`) found by the sweep.
+    /// The job for an object whose bytes were seen just now, or (`adopted`) that the sweep has found with its seal.
     pub fn object_stored(id: UploadId, envelope: Envelope, seal: Seal, adopted: bool) -> Self {
         let priority = envelope.priority;
         Self { id, priority, tries: 0, payload: JobPayload::ObjectStoredV1 { envelope, seal, adopted } }

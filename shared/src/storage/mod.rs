@@ -6,6 +6,7 @@
 pub mod cloud;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod digest;
 pub mod disk;
 mod key;
 mod source;
@@ -15,6 +16,7 @@ use std::{fmt, ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use digest::digest;
 pub use key::{Key, KeyError, Prefix};
 pub use source::{BodyError, Chunks, Source};
 

@@ -15,6 +15,7 @@ use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 
+pub use self::exact::Careless;
 use self::exact::Exact;
 
 /// The one bucket.
@@ -37,11 +38,19 @@ impl S3 {
     /// # Errors
     /// When there is no port or no folder.
     pub async fn start() -> Result<Self> {
+        Self::careless(Careless::Never).await
+    }
+
+    /// The same, but it replaces objects that it was told not to, as Garage and s3rver do.
+    ///
+    /// # Errors
+    /// When there is no port or no folder.
+    pub async fn careless(careless: Careless) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mut server = JoinSet::new();
-        let serving = serve(listener, folder.path().to_owned()).await?;
+        let serving = serve(listener, folder.path().to_owned(), careless)?;
         server.spawn(serving);
         Ok(Self { address, folder, _server: server })
     }
@@ -93,8 +102,12 @@ pub fn variables(address: SocketAddr) -> Vec<(String, String)> {
 ///
 /// # Errors
 /// When the folder cannot be used.
-pub async fn serve(listener: TcpListener, root: PathBuf) -> Result<impl Future<Output = ()> + Send> {
-    let exact = Exact::open(&root)?;
+pub fn serve(
+    listener: TcpListener,
+    root: PathBuf,
+    careless: Careless,
+) -> Result<impl Future<Output = ()> + Send> {
+    let exact = Exact::open(&root, careless)?;
     let mut builder = S3ServiceBuilder::new(exact);
     builder.set_auth(SimpleAuth::from_single(KEY.0, KEY.1));
     let service = builder.build();

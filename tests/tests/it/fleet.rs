@@ -5,4 +5,6 @@ mod postgres;
 mod redis;
 mod s3;
 mod s3_bodies;
+mod s3_credentials;
 mod s3_faults;
+mod s3_probe;

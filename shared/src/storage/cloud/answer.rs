@@ -55,9 +55,9 @@ pub(super) fn failed(verb: &'static str, subject: &str, error: StoreError, call:
         StoreError::NotFound { .. } => Error::NotFound,
         // The store gave the object out, but its headers cannot be read.
         error if call.seen().status.is_some_and(|status| status.is_success()) => {
-            Error::Damaged { subject: subject.to_owned(), source: Arc::new(error) }
+            Error::Damaged { subject: subject.to_owned(), source: Arc::new(Told::from(error)) }
         }
-        error => unavailable(verb, subject, error),
+        error => unavailable(verb, subject, Told::from(error)),
     }
 }
 
@@ -67,6 +67,26 @@ pub(super) fn unavailable(
     source: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
     Error::Unavailable { verb, subject: subject.to_owned(), source: Arc::new(source) }
+}
+
+/// What `object_store` says, each thing once: its errors repeat their sources.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Told(String);
+
+impl From<StoreError> for Told {
+    fn from(error: StoreError) -> Self {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(error) = source {
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            source = error.source();
+        }
+        Self(text)
+    }
 }
 
 pub(super) fn late(verb: &'static str, key: &Key) -> Error {

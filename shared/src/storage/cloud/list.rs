@@ -3,7 +3,13 @@
 use object_store::list::PaginatedListOptions;
 use tokio::time::timeout;
 
-use super::{PATIENCE, answer::unavailable, http::NoAnswer, provider::Provider, read::modified};
+use super::{
+    PATIENCE,
+    answer::{Told, unavailable},
+    http::NoAnswer,
+    provider::Provider,
+    read::modified,
+};
 use crate::storage::{Error, Key, Listed, Prefix};
 
 /// The most that stores give out at once.
@@ -35,7 +41,7 @@ pub(super) async fn list(
         let page = timeout(PATIENCE, provider.listing.0.list_paginated(Some(&below), options));
         let late = |_| unavailable("list", prefix.as_str(), NoAnswer(PATIENCE));
         let page = page.await.map_err(late)?;
-        let page = page.map_err(|error| unavailable("list", prefix.as_str(), error))?;
+        let page = page.map_err(|error| unavailable("list", prefix.as_str(), Told::from(error)))?;
         let ours = page.result.objects.iter().filter_map(|meta| {
             let key = Key::parse(meta.location.as_ref().strip_prefix(&provider.prefix)?).ok()?;
             Some(Listed { key, size: meta.size, modified: modified(meta) })

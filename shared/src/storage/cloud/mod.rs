@@ -231,7 +231,9 @@ impl Blobs for CloudBlobs {
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
         let (path, target) = self.place(key.as_str());
-        self.remove(&path, target).await.map_err(|error| answer::unavailable("delete", key.as_str(), error))
+        self.remove(&path, target)
+            .await
+            .map_err(|error| answer::unavailable("delete", key.as_str(), answer::Told::from(error)))
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, Error> {

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     CloudBlobs, PATIENCE,
-    answer::{Verdict, put_failed, verdict},
+    answer::{Told, Verdict, put_failed, verdict},
     call::{Call, Target},
     feed::Feed,
     gather::Gathered,
@@ -47,7 +47,7 @@ impl<'a> Multipart<'a> {
         match call.run(blobs.provider.objects.put_multipart_opts(&path, options)).await {
             Ok(upload) => Ok(Self { blobs, key, record, target, upload: Some(upload) }),
             Err(error) if verdict(&error, call.seen()) == Verdict::Full => Err(PutError::Full),
-            Err(error) => Err(put_failed(key, error)),
+            Err(error) => Err(put_failed(key, Told::from(error))),
         }
     }
 
@@ -71,7 +71,7 @@ impl<'a> Multipart<'a> {
         match call.run(sent).await {
             Ok(()) => self.compare(call.seen().checksum, hasher.digests().crc64nvme),
             Err(error) if verdict(&error, call.seen()) == Verdict::Full => Err(PutError::Full),
-            Err(error) => Err(put_failed(self.key, error)),
+            Err(error) => Err(put_failed(self.key, Told::from(error))),
         }
     }
 
@@ -87,7 +87,7 @@ impl<'a> Multipart<'a> {
             return Err(PutError::Full);
         }
         // A completion that was tried twice finds its own object, or no upload any more.
-        let settled = self.blobs.settle(self.key, self.record, Arc::new(error)).await;
+        let settled = self.blobs.settle(self.key, self.record, Arc::new(Told::from(error))).await;
         if settled.is_ok() {
             self.upload = None;
         }

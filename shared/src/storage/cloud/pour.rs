@@ -8,7 +8,7 @@ use tokio::{select, time::timeout};
 
 use super::{
     Options,
-    answer::put_failed,
+    answer::{Told, put_failed},
     feed::Feed,
     http::NoAnswer,
     pipe::{BreakOff, Pipe},
@@ -56,7 +56,7 @@ impl Poured {
     pub(super) fn into_failure(self, key: &Key) -> PutError {
         match self {
             Self::Body(error) => error.into(),
-            Self::Store { error, .. } => put_failed(key, error),
+            Self::Store { error, .. } => put_failed(key, Told::from(error)),
             Self::Stalled(error) => put_failed(key, error),
             Self::Silent(error) => put_failed(key, error),
         }

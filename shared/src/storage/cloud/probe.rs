@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{
     CloudBlobs, PATIENCE,
-    answer::{Verdict, verdict},
+    answer::{Told, Verdict, verdict},
     call::{Call, Target},
     http::NoAnswer,
     list, read,
@@ -31,7 +31,7 @@ pub enum ProbeError {
     #[error("read the certificates to trust")]
     Certificates(#[source] std::io::Error),
     /// Something that is needed was refused, or came to no answer.
-    #[error("{verb} in the store")]
+    #[error("{verb}")]
     Refused {
         /// What was tried.
         verb: &'static str,
@@ -58,7 +58,7 @@ impl ProbeError {
     }
 
     fn refused(verb: &'static str) -> impl FnOnce(StoreError) -> Self {
-        move |source| Self::Refused { verb, source: Box::new(source) }
+        move |source| Self::Refused { verb, source: Box::new(Told::from(source)) }
     }
 }
 

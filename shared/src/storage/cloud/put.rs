@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{
     CloudBlobs,
-    answer::{Verdict, put_failed, verdict},
+    answer::{Told, Verdict, put_failed, verdict},
     call::{Call, Seen},
     feed::Feed,
     gather::{Gathered, NoRoom, gather},
@@ -74,7 +74,7 @@ impl CloudBlobs {
             let again = match verdict(&error, call.seen()) {
                 Verdict::Taken if !unclear => return Err(PutError::Exists),
                 Verdict::Full => return Err(PutError::Full),
-                Verdict::Refused => return Err(put_failed(key, error)),
+                Verdict::Refused => return Err(put_failed(key, Told::from(error))),
                 Verdict::Taken => None,
                 Verdict::Contested => self.contested(key, record, &mut backoff).await?,
                 Verdict::Unclear => {
@@ -84,7 +84,7 @@ impl CloudBlobs {
             };
             match again {
                 Some(wait) => sleep(wait).await,
-                None => return self.settle(key, record, Arc::new(error)).await.map(|()| None),
+                None => return self.settle(key, record, Arc::new(Told::from(error))).await.map(|()| None),
             }
         }
     }
@@ -138,10 +138,10 @@ impl CloudBlobs {
             Poured::Store { error, whole } => match verdict(&error, seen) {
                 Verdict::Taken => return Err(PutError::Exists),
                 Verdict::Full => return Err(PutError::Full),
-                Verdict::Unclear if whole => Arc::new(error),
+                Verdict::Unclear if whole => Arc::new(Told::from(error)),
                 // Either it is there, or whoever puts it now will have it there.
-                Verdict::Contested => Arc::new(error),
-                Verdict::Unclear | Verdict::Refused => return Err(put_failed(key, error)),
+                Verdict::Contested => Arc::new(Told::from(error)),
+                Verdict::Unclear | Verdict::Refused => return Err(put_failed(key, Told::from(error))),
             },
             Poured::Silent(error) => Arc::new(error),
             failed @ (Poured::Body(_) | Poured::Stalled(_)) => return Err(failed.into_failure(key)),

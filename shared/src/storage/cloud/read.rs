@@ -9,7 +9,7 @@ use object_store::{
 };
 
 use super::{
-    answer::{failed, unavailable},
+    answer::{Told, failed, unavailable},
     call::Call,
     record::Record,
 };
@@ -58,7 +58,7 @@ pub(super) fn content(key: &Key, call: Arc<Call>, opened: GetResult) -> Content 
     let (size, key) = (opened.meta.size, key.clone());
     let chunks = opened.into_stream().map_err(move |error| match error {
         StoreError::NotFound { .. } => failed("read", key.as_str(), error, &call),
-        error => unavailable("read", key.as_str(), error),
+        error => unavailable("read", key.as_str(), Told::from(error)),
     });
     let chunks = chunks.map_ok(|chunk| stream::iter(pieces(chunk)).map(Ok)).try_flatten();
     Content { size, chunks: Box::pin(chunks) }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::{
     PATIENCE,
-    answer::unavailable,
+    answer::{Told, unavailable},
     http::NoAnswer,
     provider::{Provider, S3},
 };
@@ -65,7 +65,7 @@ pub(super) async fn sweep(provider: &Provider, s3: &S3, idle: Duration) -> Resul
 
 /// One that has vanished was not left behind.
 async fn abort(s3: &S3, upload: &Upload) -> Result<u64, Error> {
-    let failed = |error| unavailable("abort upload of", &upload.key, error);
+    let failed = |error: object_store::Error| unavailable("abort upload of", &upload.key, Told::from(error));
     let path =
         Path::parse(&upload.key).map_err(|error| unavailable("abort upload of", &upload.key, error))?;
     match timeout(PATIENCE, s3.store.abort_multipart(&path, &upload.id)).await {

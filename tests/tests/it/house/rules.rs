@@ -43,11 +43,16 @@ struct Home {
     at: &'static [&'static str],
 }
 
-const HOMES: [Home; 6] = [
+const HOMES: [Home; 8] = [
     Home {
         rule: "rusqlite stays within the folders that are made of it",
         names: &[&["rusqlite"]],
         at: &["shared/src/sqlite", "shared/src/queue/sqlite", "shared/src/meta/sqlite"],
+    },
+    Home {
+        rule: "object_store stays within the folder that is made of it",
+        names: &[&["object_store"]],
+        at: &["shared/src/storage/cloud"],
     },
     Home {
         rule: "Redis stays within its folder",

@@ -1,0 +1,127 @@
+//! Ingest in a test: on a real disk, in a folder that goes when the test ends, and in front of a store that keeps no seals, as one that
+//! is given a body as it comes cannot.
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use headworks_shared::{
+    config,
+    limits::{Budget, Gate},
+    model::{Envelope, Seal},
+    shutdown::{Stop, Tasks},
+    stack::Stack,
+    storage::{Blobs, BodyError, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source},
+};
+use tempfile::TempDir;
+
+use crate::{
+    Ingest,
+    body::{Frame, Frames},
+};
+
+/// Ingest, and what it stands on.
+#[derive(Debug)]
+pub(crate) struct House {
+    pub(crate) ingest: Ingest,
+    pub(crate) stack: Stack,
+    pub(crate) blobs: Arc<Sealless>,
+    _folder: TempDir,
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let settings = config::load(None, []).unwrap().settings;
+        let (budget, tasks) = (Budget::new(1 << 24), Tasks::new(Stop::new()));
+        let mut stack = Stack::open(&settings, folder.path(), &budget, &tasks).unwrap();
+        let blobs = Arc::new(Sealless { inner: Arc::clone(&stack.blobs), reads: AtomicUsize::new(0) });
+        stack.blobs = Arc::clone(&blobs) as _;
+        let ingest = Ingest::start(&stack, &settings, Gate::default(), &budget, &tasks);
+        Self { ingest, stack, blobs, _folder: folder }
+    }
+}
+
+/// A store that keeps no seals.
+#[derive(Debug)]
+pub(crate) struct Sealless {
+    inner: Arc<dyn Blobs>,
+    reads: AtomicUsize,
+}
+
+impl Sealless {
+    /// How many objects were read back.
+    pub(crate) fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Blobs for Sealless {
+    async fn put(&self, key: &Key, envelope: &Envelope, body: &mut dyn Source) -> Result<Seal, PutError> {
+        self.inner.put(key, envelope, body).await
+    }
+
+    async fn create(&self, key: &Key, content: Bytes) -> Result<(), PutError> {
+        self.inner.create(key, content).await
+    }
+
+    async fn confirm(&self, key: &Key) -> Result<(), Error> {
+        self.inner.confirm(key).await
+    }
+
+    async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
+        let heads = self.inner.stat(keys).await;
+        heads.into_iter().map(|head| head.map(|head| Head { seal: None, ..head })).collect()
+    }
+
+    async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Content, Error> {
+        self.reads.fetch_add(usize::from(key.upload().is_some()), Ordering::Relaxed);
+        self.inner.read(key, range).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), Error> {
+        self.inner.delete(key).await
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, Error> {
+        self.inner.list(prefix, after, limit).await
+    }
+
+    async fn sweep_unfinished(&self, idle: Duration) -> Result<u64, Error> {
+        self.inner.sweep_unfinished(idle).await
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        self.inner.health().await
+    }
+}
+
+/// A body whose pieces are there already; it counts those that were read.
+pub(crate) struct Pieces {
+    left: VecDeque<Bytes>,
+    pub(crate) read: Arc<AtomicUsize>,
+}
+
+impl Pieces {
+    pub(crate) fn of(text: &'static str) -> Self {
+        Self { left: [Bytes::from_static(text.as_bytes())].into(), read: Arc::default() }
+    }
+}
+
+impl Frames for Pieces {
+    fn poll_frame(&mut self, _: &mut Context<'_>, _: u64) -> Poll<Result<Option<Frame>, BodyError>> {
+        let piece = self.left.pop_front();
+        self.read.fetch_add(usize::from(piece.is_some()), Ordering::Relaxed);
+        Poll::Ready(Ok(piece.map(Frame::Data)))
+    }
+}
