@@ -27,7 +27,7 @@ impl process::Part for Part {
         ("catalog.admin", settings.catalog.admin)
     }
 
-    async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+    async fn open(settings: &Settings, site: &Site) -> Result<Self, OpenError> {
         Stores::open(settings, site).await.map(Self)
     }
 

@@ -8,10 +8,8 @@ use headworks_ingest::Ingest;
 use headworks_shared::{
     config,
     http::{self, Code},
-    limits::{Budget, Gate},
-    shutdown::{Stop, Tasks},
+    limits::Gate,
     stack::{Site, Stack},
-    telemetry::metrics::Registry,
 };
 
 use crate::short_runtime;
@@ -69,17 +67,14 @@ fn metrics() -> anyhow::Result<String> {
     std::fs::create_dir_all(&folder)?;
     let described = short_runtime()?.block_on(async {
         let settings = config::load(None, [])?.settings;
-        let tasks = Tasks::new(Stop::new());
-        let budget = Budget::new(1 << 20);
-        let registry = Registry::default();
-        let site = Site { data_dir: &folder, budget: &budget, tasks: &tasks, registry: &registry };
+        let site = Site::new(&folder, &settings);
         let stack = Stack::open(&settings, &site).await?;
-        let _ingest = Ingest::start(&stack, &settings, Gate::default(), &budget, &tasks);
-        headworks_processor::start(&stack, &settings, &tasks)?;
+        let _ingest = Ingest::start(&stack, &settings, Gate::default(), &site.budget, &site.tasks);
+        headworks_processor::start(&stack, &settings, &site.tasks)?;
         let _catalog = headworks_catalog::Catalog::new(&stack.stores());
         let _http = http::Metrics::new(&stack.registry, &["put_file"]);
-        tasks.stop().cancel();
-        tasks.drain(std::time::Duration::from_secs(5)).await;
+        site.tasks.stop().cancel();
+        site.tasks.drain(std::time::Duration::from_secs(5)).await;
         Ok::<_, anyhow::Error>(stack.registry.describe())
     });
     std::fs::remove_dir_all(&folder)?;

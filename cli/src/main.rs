@@ -13,11 +13,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use headworks_shared::{
     config::{self as settings, Loaded, Mistakes, Settings},
-    limits::Budget,
     process::{exit_code, usage},
-    shutdown::{Stop, Tasks},
-    stack::{OpenError, Site, Stores, is_embedded},
-    telemetry::metrics::Registry,
+    stack::{Site, Stores, is_embedded},
 };
 
 /// jemalloc gives memory back after a burst, so that the memory gate opens again; `.cargo/config.toml` sets it so.
@@ -72,19 +69,7 @@ impl Place {
 
     /// Opens the stores to read them, beside the processes that write them.
     async fn stores_to_read(&self, settings: &Settings) -> anyhow::Result<Stores> {
-        self.at_site(settings, async |site| Stores::open_to_read(settings, &site).await).await
-    }
-
-    /// Does something with what a command has of its own.
-    async fn at_site<T>(
-        &self,
-        settings: &Settings,
-        work: impl AsyncFnOnce(Site<'_>) -> Result<T, OpenError>,
-    ) -> anyhow::Result<T> {
-        let budget = Budget::new(settings.ingest.limits.buffer.as_usize());
-        let (tasks, registry) = (Tasks::new(Stop::new()), Registry::default());
-        let site = Site { data_dir: &self.data_dir, budget: &budget, tasks: &tasks, registry: &registry };
-        Ok(work(site).await?)
+        Ok(Stores::open_to_read(settings, &Site::new(&self.data_dir, settings)).await?)
     }
 
     /// Only `serve` makes a data directory; for the others a wrong name is a mistake. A fleet has none.

@@ -8,7 +8,7 @@ use headworks_shared::{
     data_dir::DataDir,
     meta::Store,
     model::{Job, Priority, UploadId},
-    stack::{Stack, is_embedded, peek},
+    stack::{Site, Stack, is_embedded, peek},
 };
 
 use crate::{Place, short_runtime};
@@ -144,6 +144,6 @@ pub(crate) async fn open(place: &Place) -> anyhow::Result<(Option<DataDir>, Stac
     let settings = place.load()?.settings;
     place.must_be_there(&settings)?;
     let lock = is_embedded(&settings).then(|| DataDir::lock(&place.data_dir)).transpose()?;
-    let stack = place.at_site(&settings, async |site| Stack::open(&settings, &site).await).await?;
+    let stack = Stack::open(&settings, &Site::new(&place.data_dir, &settings)).await?;
     Ok((lock, stack))
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let data_dir = &args.place.data_dir;
     work(&settings, async |signals| {
         let _locked = DataDir::lock(data_dir)?;
-        let mut process = Process::new(&settings);
+        let mut process = Process::new(&settings, data_dir);
         let started = start(&settings, data_dir, &mut process).await?;
         announce(&started)?;
         Ok(process.until_stopped(&settings.shutdown, signals).await)
@@ -59,13 +59,13 @@ struct Started {
 
 async fn start(settings: &Settings, data_dir: &Path, process: &mut Process) -> anyhow::Result<Started> {
     let admin = process.answer_operators(("ingest.admin", settings.ingest.admin))?;
-    let stack = Stack::open(settings, &process.site(data_dir)).await?;
+    let stack = Stack::open(settings, &process.site).await?;
     // In our own directory the lock says that nobody else is at it: what is staged was left behind by a crash. Elsewhere the sweep
     // has to tell by its age.
     let ours = is_in_data_dir(&settings.storage.url);
     let left_behind = if ours { stack.blobs.sweep_unfinished(Duration::ZERO).await? } else { 0 };
     let intake = process.add("intake");
-    let ingest = Ingest::start(&stack, settings, process.gate.clone(), &process.budget, &intake);
+    let ingest = Ingest::start(&stack, settings, process.gate.clone(), &process.site.budget, &intake);
     headworks_processor::start(&stack, settings, &process.add("processor"))?;
     let public = Public { ingest, catalog: Catalog::new(&stack.stores()) };
     let routes = [headworks_ingest::ROUTES, headworks_catalog::ROUTES].concat();

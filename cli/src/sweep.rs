@@ -6,7 +6,7 @@ use clap::Args;
 use headworks_processor::{Reach, sweep_once};
 use headworks_shared::{
     data_dir::DataDir,
-    stack::{self, is_embedded},
+    stack::{self, Site, is_embedded},
 };
 
 use crate::{Place, queue::open, short_runtime};
@@ -38,7 +38,7 @@ pub(crate) fn migrate(place: &Place) -> anyhow::Result<ExitCode> {
     let settings = place.load()?.settings;
     place.must_be_there(&settings)?;
     let _lock = is_embedded(&settings).then(|| DataDir::lock(&place.data_dir)).transpose()?;
-    short_runtime()?
-        .block_on(place.at_site(&settings, async |site| stack::migrate(&settings, &site).await))?;
+    let site = Site::new(&place.data_dir, &settings);
+    short_runtime()?.block_on(stack::migrate(&settings, &site))?;
     Ok(ExitCode::SUCCESS)
 }

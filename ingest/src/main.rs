@@ -27,14 +27,14 @@ impl process::Part for Part {
         ("ingest.admin", settings.ingest.admin)
     }
 
-    async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+    async fn open(settings: &Settings, site: &Site) -> Result<Self, OpenError> {
         Stack::open(settings, site).await.map(Self)
     }
 
     fn start(self, settings: &Settings, process: &mut Process) -> anyhow::Result<()> {
         let Self(stack) = self;
         let intake = process.add("intake");
-        let ingest = Ingest::start(&stack, settings, process.gate.clone(), &process.budget, &intake);
+        let ingest = Ingest::start(&stack, settings, process.gate.clone(), &process.site.budget, &intake);
         Ingest::hear_from_the_ledger(&stack, &intake);
         let front = Front::new(ingest, ROUTES, &stack.clock, &stack.registry);
         process.listen(("ingest.listen", settings.ingest.listen), Arc::new(front))?;

@@ -16,10 +16,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use headworks_shared::{
     config,
-    limits::{Budget, Gate},
+    limits::Gate,
     model::{Envelope, Seal},
-    shutdown::{Stop, Tasks},
-    stack::Stack,
+    stack::{Site, Stack},
     storage::{Blobs, BodyError, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source},
 };
 use tempfile::TempDir;
@@ -39,14 +38,14 @@ pub(crate) struct House {
 }
 
 impl House {
-    pub(crate) fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let settings = config::load(None, []).unwrap().settings;
-        let (budget, tasks) = (Budget::new(1 << 24), Tasks::new(Stop::new()));
-        let mut stack = Stack::open(&settings, folder.path(), &budget, &tasks).unwrap();
+        let site = Site::new(folder.path(), &settings);
+        let mut stack = Stack::open(&settings, &site).await.unwrap();
         let blobs = Arc::new(Sealless { inner: Arc::clone(&stack.blobs), reads: AtomicUsize::new(0) });
         stack.blobs = Arc::clone(&blobs) as _;
-        let ingest = Ingest::start(&stack, &settings, Gate::default(), &budget, &tasks);
+        let ingest = Ingest::start(&stack, &settings, Gate::default(), &site.budget, &site.tasks);
         Self { ingest, stack, blobs, _folder: folder }
     }
 }

@@ -25,7 +25,7 @@ impl process::Part for Part {
         ("processor.admin", settings.processor.admin)
     }
 
-    async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+    async fn open(settings: &Settings, site: &Site) -> Result<Self, OpenError> {
         Stack::open(settings, site).await.map(Self)
     }
 

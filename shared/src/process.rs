@@ -24,14 +24,14 @@ use tracing::{info, warn};
 use crate::{
     config::{self, Loaded, Mistakes, Settings, settings::Shutdown},
     http::{self, Handler, Rules},
-    limits::{Budget, Gate, Reason, Shutter},
+    limits::{Gate, Reason, Shutter},
     ops::Ops,
     report::Report,
     resilience::Backoff,
     shutdown::{Stop, Tasks},
     stack::{OpenError, Site},
     storage::disk::SYNCING,
-    telemetry::{logs, metrics::Registry},
+    telemetry::logs,
 };
 
 /// Usage or settings are wrong (`EX_USAGE` of sysexits.h).
@@ -55,7 +55,7 @@ pub trait Part: Sized {
     fn admin(settings: &Settings) -> (&'static str, SocketAddr);
 
     /// Opens what it stands on. Tried again when what failed may pass.
-    fn open(settings: &Settings, site: &Site<'_>) -> impl Future<Output = Result<Self, OpenError>> + Send;
+    fn open(settings: &Settings, site: &Site) -> impl Future<Output = Result<Self, OpenError>> + Send;
 
     /// Starts its work, and says what to stop, in order.
     ///
@@ -125,7 +125,7 @@ fn run<P: Part>(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     work(settings, async |signals: &mut Signals| {
-        let mut process = Process::new(settings);
+        let mut process = Process::new(settings, Path::new("."));
         process.answer_operators(P::admin(settings))?;
         let Some(part) = process.open::<P>(settings, signals).await? else { return Ok(ExitCode::SUCCESS) };
         part.start(settings, &mut process)?;
@@ -159,14 +159,11 @@ pub fn work(
 pub struct Process {
     /// Whether new work is taken.
     pub gate: Gate,
-    /// The bytes of bodies that it may buffer.
-    pub budget: Budget,
-    /// Where its metrics are registered.
-    pub registry: Registry,
+    /// What it opens its backends with. Its tasks are connections, and what must be finished for them though they go away: the first to
+    /// be stopped.
+    pub site: Site,
     /// What operators are told.
     pub ops: Arc<Ops>,
-    /// Connections, and what must be finished for them though they go away: the first to be stopped.
-    pub connections: Tasks,
     /// Where it listens, by setting.
     addresses: Vec<(&'static str, SocketAddr)>,
     parts: Vec<(&'static str, Tasks)>,
@@ -176,25 +173,17 @@ pub struct Process {
 
 impl Process {
     /// A process that does nothing yet.
-    pub fn new(settings: &Settings) -> Self {
-        let (gate, registry) = (Gate::default(), Registry::default());
-        let connections = Tasks::new(Stop::new());
+    pub fn new(settings: &Settings, data_dir: &Path) -> Self {
+        let (gate, site) = (Gate::default(), Site::new(data_dir, settings));
         Self {
-            ops: Ops::new(&registry, &gate),
+            ops: Ops::new(&site.registry, &gate),
             gate,
-            budget: Budget::new(settings.ingest.limits.buffer.as_usize()),
-            registry,
-            parts: vec![("connections", connections.clone())],
-            connections,
+            parts: vec![("connections", site.tasks.clone())],
+            site,
             addresses: Vec::new(),
             operators: Tasks::new(Stop::new()),
             rules: Rules::from(&settings.ingest.limits),
         }
-    }
-
-    /// What it has for the backends that it opens.
-    pub fn site<'a>(&'a self, data_dir: &'a Path) -> Site<'a> {
-        Site { data_dir, budget: &self.budget, tasks: &self.connections, registry: &self.registry }
     }
 
     /// Tasks that are stopped after all that were added before.
@@ -213,7 +202,7 @@ impl Process {
         (setting, address): (&'static str, SocketAddr),
         handler: Arc<H>,
     ) -> anyhow::Result<SocketAddr> {
-        let tasks = self.connections.clone();
+        let tasks = self.site.tasks.clone();
         self.listen_as(setting, address, handler, &tasks)
     }
 
@@ -249,9 +238,8 @@ impl Process {
     async fn open<P: Part>(&self, settings: &Settings, signals: &mut Signals) -> anyhow::Result<Option<P>> {
         let mut failures = 0;
         loop {
-            let site = self.site(Path::new("."));
             let opened = tokio::select! {
-                opened = P::open(settings, &site) => opened,
+                opened = P::open(settings, &self.site) => opened,
                 () = signals.next() => return Ok(None),
             };
             match opened {

@@ -25,26 +25,65 @@ use crate::{
         redis::{OpenError as RedisError, Options as RedisOptions, RedisQueue},
         sqlite::{SqliteQueue, peek_depth, waiting},
     },
-    shutdown::Tasks,
+    resilience::{Guard, Rule},
+    shutdown::{Stop, Tasks},
     storage::{
         self,
         cloud::{CloudBlobs, Options as CloudOptions, ProbeError as CloudError},
         disk::{DiskBlobs, Options as DiskOptions},
     },
-    telemetry::metrics::Registry,
+    telemetry::{
+        metrics::Registry,
+        pool::{PoolGauges, PoolState},
+    },
 };
 
-/// Where a process is, and what it has of its own.
-#[derive(Clone, Copy, Debug)]
-pub struct Site<'a> {
+/// Where a process is, and what it has of its own: made once, however often its backends are opened.
+#[derive(Clone, Debug)]
+pub struct Site {
     /// Where paths begin that begin with `./`.
-    pub data_dir: &'a Path,
+    pub data_dir: PathBuf,
     /// The bytes of bodies that it may buffer.
-    pub budget: &'a Budget,
+    pub budget: Budget,
     /// Runs tasks, and ends them.
-    pub tasks: &'a Tasks,
+    pub tasks: Tasks,
     /// Where metrics are registered.
-    pub registry: &'a Registry,
+    pub registry: Registry,
+    queue: Guard,
+    database: Guard,
+    pools: PoolGauges,
+}
+
+impl Site {
+    /// A process whose relative paths begin in `data_dir`, and which may buffer as much as the settings say.
+    pub fn new(data_dir: &Path, settings: &Settings) -> Self {
+        let registry = Registry::default();
+        let [queue, database] = Guard::both(&registry);
+        Self {
+            data_dir: data_dir.to_owned(),
+            budget: Budget::new(settings.ingest.limits.buffer.as_usize()),
+            tasks: Tasks::new(Stop::new()),
+            pools: PoolGauges::new(&registry),
+            registry,
+            queue,
+            database,
+        }
+    }
+
+    /// Shows how a pool stands, for as long as there is one.
+    fn watch<P: Send + Sync + 'static>(
+        &self,
+        name: &'static str,
+        pool: &Arc<P>,
+        state: impl Fn(&P) -> PoolState + Send + Sync + 'static,
+    ) {
+        let (gauges, pool) = (self.pools.clone(), Arc::downgrade(pool));
+        self.registry.before_render(move || {
+            if let Some(pool) = pool.upgrade() {
+                gauges.show(name, state(&pool));
+            }
+        });
+    }
 }
 
 /// What every part of the program stands on that takes in or works off uploads.
@@ -88,7 +127,7 @@ impl Stack {
     ///
     /// # Errors
     /// When one of them cannot be opened: which, and why.
-    pub async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+    pub async fn open(settings: &Settings, site: &Site) -> Result<Self, OpenError> {
         let Stores { clock, blobs, meta, registry, tasks } = Stores::open(settings, site).await?;
         let node = new_node();
         let queue = open_queue(settings, site, &clock, &node).await?;
@@ -112,7 +151,7 @@ impl Stores {
     ///
     /// # Errors
     /// When one of them cannot be opened: which, and why.
-    pub async fn open(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+    pub async fn open(settings: &Settings, site: &Site) -> Result<Self, OpenError> {
         let (meta, knows_uploads) = open_meta(settings, site, Access::Write).await?;
         let access = if knows_uploads { Access::Known } else { Access::Write };
         Ok(Self {
@@ -128,7 +167,7 @@ impl Stores {
     ///
     /// # Errors
     /// When one of them cannot be opened: which, and why.
-    pub async fn open_to_read(settings: &Settings, site: &Site<'_>) -> Result<Self, OpenError> {
+    pub async fn open_to_read(settings: &Settings, site: &Site) -> Result<Self, OpenError> {
         Ok(Self {
             clock: Clock::system(),
             blobs: open_blobs(settings, site, Access::Read).await?,
@@ -152,13 +191,13 @@ enum Access {
 
 async fn open_blobs(
     settings: &Settings,
-    site: &Site<'_>,
+    site: &Site,
     access: Access,
 ) -> Result<Arc<dyn storage::Blobs>, OpenError> {
     let (url, budget) = (&settings.storage.url, site.budget.clone());
     match url.scheme() {
         "file" => {
-            let root = in_dir(site.data_dir, url);
+            let root = in_dir(&site.data_dir, url);
             let options = disk_options(settings);
             let opened = match access {
                 Access::Read => DiskBlobs::open_to_read(&root, budget),
@@ -185,7 +224,7 @@ fn disk_options(settings: &Settings) -> DiskOptions {
     DiskOptions { fsync: storage.durability == Durability::Fsync, small_body: storage.small_body.as_usize() }
 }
 
-fn cloud_options(settings: &Settings, site: &Site<'_>) -> CloudOptions {
+fn cloud_options(settings: &Settings, site: &Site) -> CloudOptions {
     let storage = &settings.storage;
     CloudOptions {
         small_body: storage.small_body.as_usize(),
@@ -198,7 +237,7 @@ fn cloud_options(settings: &Settings, site: &Site<'_>) -> CloudOptions {
 
 async fn open_queue(
     settings: &Settings,
-    site: &Site<'_>,
+    site: &Site,
     clock: &Clock,
     node: &queue::Holder,
 ) -> Result<Arc<dyn queue::JobQueue>, OpenError> {
@@ -207,10 +246,14 @@ async fn open_queue(
     match queue.url.scheme() {
         "memory" => Ok(Arc::new(MemoryQueue::new(rules))),
         "sqlite" => {
-            let opened = SqliteQueue::open(&in_dir(site.data_dir, &queue.url), rules, clock.clone());
+            let opened = SqliteQueue::open(&in_dir(&site.data_dir, &queue.url), rules, clock.clone());
             Ok(Arc::new(opened.map_err(|source| OpenError::failed("queue", source))?))
         }
-        "redis" | "rediss" => Ok(Arc::new(open_redis(settings, node).await?)),
+        "redis" | "rediss" => {
+            let redis = Arc::new(open_redis(settings, node, site.queue.clone()).await?);
+            site.watch("redis", &redis, RedisQueue::pool);
+            Ok(redis)
+        }
         _ => Err(OpenError::unknown("queue.url", &queue.url)),
     }
 }
@@ -219,13 +262,18 @@ fn rules(queue: &settings::Queue) -> queue::Settings {
     queue::Settings { capacity: queue.capacity, lease: queue.lease.0, credit_ttl: queue.credit_ttl.0 }
 }
 
-async fn open_redis(settings: &Settings, node: &queue::Holder) -> Result<RedisQueue, OpenError> {
+async fn open_redis(
+    settings: &Settings,
+    node: &queue::Holder,
+    guard: Guard,
+) -> Result<RedisQueue, OpenError> {
     let queue = &settings.queue;
     let options = RedisOptions {
         name: queue.name.clone(),
         pool: queue.pool,
         command_timeout: queue.command_timeout.0,
         consumer: node.0.to_string(),
+        guard,
     };
     let opened = RedisQueue::open(queue.url.expose(), options, rules(queue)).await;
     let passes = matches!(opened, Err(RedisError::Unreachable(_)));
@@ -247,7 +295,7 @@ pub async fn peek(settings: &Settings, data_dir: &Path) -> Result<Peek, OpenErro
             both.map_err(|source| OpenError::failed("queue", source))
         }
         "redis" | "rediss" => {
-            let queue = open_redis(settings, &new_node()).await?;
+            let queue = open_redis(settings, &new_node(), Guard::silent("queue", Rule::QUEUE)).await?;
             let both = async {
                 Ok::<_, queue::Error>(Peek { depth: queue.depth().await?, waiting: queue.waiting().await? })
             };
@@ -268,13 +316,13 @@ pub struct Peek {
 
 async fn open_meta(
     settings: &Settings,
-    site: &Site<'_>,
+    site: &Site,
     access: Access,
 ) -> Result<(Arc<dyn meta::Store>, bool), OpenError> {
     let metadata = &settings.metadata;
     match metadata.url.scheme() {
         "sqlite" => {
-            let path = in_dir(site.data_dir, &metadata.url);
+            let path = in_dir(&site.data_dir, &metadata.url);
             let options = SqliteOptions { pool: metadata.pool, acquire_timeout: metadata.acquire_timeout.0 };
             let opened = match access {
                 Access::Read => SqliteMeta::open_to_read(&path, options),
@@ -285,15 +333,16 @@ async fn open_meta(
             Ok((Arc::new(meta), knows))
         }
         "postgres" | "postgresql" => {
-            let (url, options) = (metadata.url.expose(), postgres_options(metadata));
+            let (url, options) = (metadata.url.expose(), postgres_options(metadata, site));
             let opened = match access {
                 Access::Read => PostgresMeta::open_to_read(url, &options).await,
                 Access::Write | Access::Known => PostgresMeta::open(url, &options).await,
             };
             let passes = matches!(opened, Err(PostgresError::Unreachable(_)));
             let meta = opened.map_err(|source| OpenError::failed("metadata", source).passing(passes))?;
-            let knows = meta.knows_uploads();
-            Ok((Arc::new(meta), knows))
+            let (knows, meta) = (meta.knows_uploads(), Arc::new(meta));
+            site.watch("database", &meta, PostgresMeta::pool);
+            Ok((meta, knows))
         }
         _ => Err(OpenError::unknown("metadata.url", &metadata.url)),
     }
@@ -303,11 +352,11 @@ async fn open_meta(
 ///
 /// # Errors
 /// When it cannot be reached, or was made by a newer Headworks.
-pub async fn migrate(settings: &Settings, site: &Site<'_>) -> Result<(), OpenError> {
+pub async fn migrate(settings: &Settings, site: &Site) -> Result<(), OpenError> {
     open_meta(settings, site, Access::Write).await.map(drop)
 }
 
-fn postgres_options(metadata: &settings::Metadata) -> PostgresOptions {
+fn postgres_options(metadata: &settings::Metadata, site: &Site) -> PostgresOptions {
     let replica = &metadata.replica_url;
     PostgresOptions {
         pool: metadata.pool,
@@ -315,6 +364,7 @@ fn postgres_options(metadata: &settings::Metadata) -> PostgresOptions {
         statement_timeout: metadata.statement_timeout.0,
         replica: (!replica.is_empty()).then(|| replica.expose().to_owned()),
         migrate: true,
+        guard: site.database.clone(),
     }
 }
 

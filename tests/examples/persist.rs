@@ -13,6 +13,7 @@ use headworks_shared::{
         postgres::{Options, PostgresMeta},
     },
     model::{Crc64, Digests, Envelope, Priority, Scope, Seal, Sha256Digest, Timestamp, UploadId},
+    resilience::{Guard, Rule},
 };
 use headworks_tests::servers::{
     pgbouncer::PgBouncer,
@@ -54,6 +55,7 @@ async fn main() -> Result<()> {
 async fn round(postgres: &Postgres, url: &str, writers: u64, scopes: u64, paths: u64) -> Result<String> {
     let second = Duration::from_secs(1);
     let options = Options {
+        guard: Guard::silent("database", Rule::DATABASE),
         pool: 8,
         acquire_timeout: 5 * second,
         statement_timeout: 60 * second,

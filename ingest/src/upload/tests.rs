@@ -42,7 +42,7 @@ fn sha256(text: &str) -> String {
 
 #[tokio::test]
 async fn a_repeat_is_known_by_the_bytes_that_are_stored() {
-    let house = House::new();
+    let house = House::new().await;
     let (first, _) = send(&house, "hello", None).await;
     let (again, read) = send(&house, "hello", None).await;
     assert_eq!((id(&again), read), (id(&first), 1));
@@ -56,7 +56,7 @@ async fn a_repeat_is_known_by_the_bytes_that_are_stored() {
 
 #[tokio::test]
 async fn a_repeat_is_known_by_the_ledger_without_reading_the_object() {
-    let house = House::new();
+    let house = House::new().await;
     let (first, _) = send(&house, "hello", None).await;
     let lease = house.stack.queue.claim(1, std::time::Duration::from_secs(5)).await.unwrap();
     let job = lease[0].job.clone();

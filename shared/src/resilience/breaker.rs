@@ -66,13 +66,10 @@ pub struct Open {
     rest: Duration,
 }
 
-/// One call; what came of it must be said, else it counts as failed.
+/// One call. What came of it is said once; a call that nobody heard the end of says nothing.
 #[derive(Debug)]
 #[must_use]
-pub struct Call<'a> {
-    breaker: &'a Breaker,
-    succeeded: bool,
-}
+pub struct Call<'a>(Option<&'a Breaker>);
 
 impl Breaker {
     /// A closed breaker, which shows its state in `gauge`.
@@ -104,7 +101,7 @@ impl Breaker {
         };
         match refused {
             Some(rest) => Err(Open { target: self.target, rest }),
-            None => Ok(Call { breaker: self, succeeded: false }),
+            None => Ok(Call(Some(self))),
         }
     }
 
@@ -135,6 +132,13 @@ impl Breaker {
         }
     }
 
+    /// Another one may see in its place.
+    fn forgotten(&self) {
+        if let State::HalfOpen { left, .. } = &mut *self.lock() {
+            *left += 1;
+        }
+    }
+
     fn change(&self, state: &mut State, to: State) {
         let (name, number) = match to {
             State::Closed { .. } => ("closed", 0),
@@ -157,15 +161,19 @@ impl Breaker {
 }
 
 impl Call<'_> {
-    /// The dependency did its part, whatever the answer was.
-    pub fn succeeded(mut self) {
-        self.succeeded = true;
+    /// Says whether the dependency did its part, whatever its answer was.
+    pub fn ended(mut self, succeeded: bool) {
+        if let Some(breaker) = self.0.take() {
+            breaker.ended(succeeded);
+        }
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.breaker.ended(self.succeeded);
+        if let Some(breaker) = self.0 {
+            breaker.forgotten();
+        }
     }
 }
 
@@ -176,12 +184,7 @@ mod tests {
     use super::*;
 
     fn call(breaker: &Breaker, succeeds: bool) -> bool {
-        match breaker.enter() {
-            Ok(call) if succeeds => call.succeeded(),
-            Ok(call) => drop(call),
-            Err(_) => return false,
-        }
-        true
+        breaker.enter().map(|call| call.ended(succeeds)).is_ok()
     }
 
     #[tokio::test(start_paused = true)]
@@ -199,9 +202,11 @@ mod tests {
         advance(Duration::from_secs(5)).await;
         let (one, two) = (breaker.enter().unwrap(), breaker.enter().unwrap());
         assert!(breaker.enter().is_err(), "no more than needed are let through");
-        one.succeeded();
+        drop(two);
+        let two = breaker.enter().expect("one that was not heard of makes room for another");
+        one.ended(true);
         assert_eq!(gauge.get(), 1);
-        two.succeeded();
+        two.ended(true);
         assert_eq!(gauge.get(), 0);
         assert!(call(&breaker, true));
     }

@@ -2,6 +2,8 @@
 
 mod backoff;
 mod breaker;
+mod guard;
 
 pub use backoff::Backoff;
-pub use breaker::{Breaker, Open, Rule};
+pub use breaker::{Breaker, Call, Open, Rule};
+pub use guard::Guard;

@@ -2,14 +2,28 @@
 //!
 //! Each part makes its own with these helpers; a name that is registered twice is a mistake in the program and found by every test that starts it.
 
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry as Inner, TextEncoder,
 };
 
 /// Where all metrics of a process are registered.
-#[derive(Clone, Debug, Default)]
-pub struct Registry(Inner);
+#[derive(Clone, Default)]
+pub struct Registry(Inner, Arc<Mutex<Vec<Look>>>);
+
+/// Brings gauges up to date that nobody keeps so.
+type Look = Box<dyn Fn() + Send + Sync>;
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registry").finish_non_exhaustive()
+    }
+}
 
 macro_rules! plain {
     ($($(#[$doc:meta])* $verb:ident -> $kind:ty { $make:expr })+) => { $(
@@ -74,8 +88,18 @@ impl Registry {
         must(self.0.register(Box::new(metric.clone())));
     }
 
+    /// Looks before each rendering; must not block.
+    pub fn before_render(&self, look: impl Fn() + Send + Sync + 'static) {
+        self.looks().push(Box::new(look));
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Vec<Look>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// All metrics in the Prometheus text format.
     pub fn render(&self) -> String {
+        self.looks().iter().for_each(|look| look());
         let mut text = Vec::new();
         must(TextEncoder::new().encode(&self.0.gather(), &mut text));
         String::from_utf8_lossy(&text).into_owned()

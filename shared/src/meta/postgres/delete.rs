@@ -8,7 +8,6 @@ use super::{
     events,
     fault::Fault,
     persist::NUMBER,
-    retry::Tries,
     rows,
     server::{Mode, Server},
     transaction::{Statement, Transaction},
@@ -48,7 +47,7 @@ pub(super) async fn delete(
     at: Timestamp,
 ) -> Result<Deleted, Fault> {
     let deletion = Deletion { scope, id, envelope, at };
-    let mut tries = Tries::by(server.deadline(Mode::Write));
+    let mut tries = server.tries(Mode::Write);
     loop {
         let transaction = server.begin_by(Mode::Write, tries.deadline).await?;
         match deletion.run(transaction).await {

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, sync::Arc, time::Duration};
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::{Severity, SqlState};
 
-use crate::meta::Error;
+use crate::{meta::Error, resilience::Open};
 
 /// The index that keeps a version of a path from being given twice.
 const VERSIONS: &str = "objects_by_path";
@@ -23,6 +23,8 @@ pub(super) enum Fault {
     Value(#[source] Box<dyn StdError + Send + Sync>),
     #[error("a row that cannot be read")]
     Row(#[source] Box<dyn StdError + Send + Sync>),
+    #[error(transparent)]
+    Resting(#[from] Open),
     #[error("another transaction changed the same upload meanwhile")]
     Overtaken,
     #[error("the database is open to read only")]
@@ -66,7 +68,7 @@ impl Fault {
                 error.as_db_error().is_some_and(|error| error.parsed_severity() == Some(Severity::Error))
             }
             Self::Value(_) | Self::Row(_) | Self::Overtaken => true,
-            Self::Connection(_) | Self::Late(_) | Self::ReadOnly => false,
+            Self::Connection(_) | Self::Late(_) | Self::Resting(_) | Self::ReadOnly => false,
         }
     }
 

@@ -30,10 +30,9 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use tracing::warn;
 
-use crate::telemetry::pool::PoolState;
+use crate::{resilience::Guard, telemetry::pool::PoolState};
 use fault::Fault;
 use replica::Replica;
-use retry::Tries;
 use server::{Mode, Server};
 use transaction::{Statement, Value};
 
@@ -56,7 +55,7 @@ pub struct PostgresMeta {
 }
 
 /// How a server is used.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The most connections; the replica has as many of its own. Whoever leads has one beyond them.
     pub pool: usize,
@@ -69,6 +68,8 @@ pub struct Options {
     pub replica: Option<String>,
     /// Whether opening brings the tables up to date. Otherwise it only looks whether they are.
     pub migrate: bool,
+    /// Guards and counts the calls.
+    pub guard: Guard,
 }
 
 impl PostgresMeta {
@@ -128,7 +129,7 @@ impl PostgresMeta {
     /// Says one statement that changes something, again if need be.
     async fn change(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Fault> {
         let server = self.writer()?;
-        let mut tries = Tries::by(server.deadline(Mode::Write));
+        let mut tries = server.tries(Mode::Write);
         loop {
             let transaction = server.begin_by(Mode::Write, tries.deadline).await?;
             match transaction.end(&[Statement { sql, values }]).await {

@@ -17,7 +17,6 @@ use super::{
     events,
     fault::Fault,
     ledger::STATES,
-    retry::Tries,
     rows,
     server::{Mode, Server},
     transaction::{Deadline, Statement, Transaction, Value},
@@ -91,7 +90,7 @@ pub(super) async fn persist(
         return Ok(Vec::new());
     }
     let batch = Batch::new(records)?;
-    let mut tries = Tries::by(server.deadline(Mode::Write));
+    let mut tries = server.tries(Mode::Write);
     let mut company = Company::Together;
     loop {
         match write(server, &batch, company, at, tries.deadline).await {

@@ -7,7 +7,6 @@ use tokio_postgres::{Row, types::Type};
 use super::{
     events,
     fault::Fault,
-    retry::Tries,
     rows,
     server::{Mode, Server},
     transaction::{Statement, Transaction},
@@ -52,7 +51,7 @@ pub(super) async fn relay(
     limit: usize,
     at: Timestamp,
 ) -> Result<usize, Fault> {
-    let mut tries = Tries::by(server.deadline(Mode::Write));
+    let mut tries = server.tries(Mode::Write);
     loop {
         let transaction = server.begin_by(Mode::Write, tries.deadline).await?;
         match run(transaction, receivers, limit, at).await {

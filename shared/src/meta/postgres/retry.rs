@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{fault::Fault, transaction::Deadline};
+use crate::resilience::Guard;
 
 const TRIES: u32 = 3;
 
@@ -17,11 +18,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Tries {
     pub(super) deadline: Deadline,
     done: u32,
+    guard: Guard,
 }
 
 impl Tries {
-    pub(super) fn by(deadline: Deadline) -> Self {
-        Self { deadline, done: 0 }
+    pub(super) fn by(deadline: Deadline, guard: Guard) -> Self {
+        Self { deadline, done: 0, guard }
     }
 
     /// Whether to try again after this fault; waits a little first.
@@ -34,6 +36,7 @@ impl Tries {
         if Instant::now() + pause >= self.deadline.at {
             return false;
         }
+        self.guard.retried();
         sleep(pause).await;
         true
     }
@@ -42,15 +45,20 @@ impl Tries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resilience::Rule;
 
     #[tokio::test(start_paused = true)]
     async fn gives_up_after_three_tries_and_at_the_deadline() {
-        let mut tries = Tries::by(Deadline::within(Duration::from_secs(9)));
+        let by = |seconds| {
+            let guard = Guard::silent("database", Rule::DATABASE);
+            Tries::by(Deadline::within(Duration::from_secs(seconds)), guard)
+        };
+        let mut tries = by(9);
         assert!(tries.again(&Fault::Overtaken).await && tries.again(&Fault::Overtaken).await);
         assert!(!tries.again(&Fault::Overtaken).await);
-        let mut late = Tries::by(Deadline::within(Duration::ZERO));
+        let mut late = by(0);
         assert!(!late.again(&Fault::Overtaken).await);
-        let mut other = Tries::by(Deadline::within(Duration::from_secs(9)));
+        let mut other = by(9);
         assert!(!other.again(&Fault::ReadOnly).await);
     }
 }

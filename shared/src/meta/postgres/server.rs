@@ -12,10 +12,11 @@ use super::{
     OpenError, Options,
     address::Address,
     fault::Fault,
+    retry::Tries,
     tls,
     transaction::{Deadline, Statement, Transaction, Value},
 };
-use crate::telemetry::pool::PoolState;
+use crate::{resilience::Guard, telemetry::pool::PoolState};
 
 /// Beyond the server's own timeout, so that its answer (which error it was) comes first.
 const GRACE: Duration = Duration::from_secs(1);
@@ -39,6 +40,7 @@ pub(super) struct Server {
     pool: Pool,
     begin: [String; 4],
     within: Duration,
+    guard: Guard,
 }
 
 /// How long an audit may take: it reads everything.
@@ -64,7 +66,12 @@ impl Server {
             .map_err(|error| OpenError::Url(error.into()))?;
         let modes = [Mode::Write, Mode::Read, Mode::Audit, Mode::Lead];
         let begin = modes.map(|mode| begin(mode, options.statement_timeout));
-        Ok(Self { pool, begin, within: options.acquire_timeout + options.statement_timeout + GRACE })
+        Ok(Self {
+            pool,
+            begin,
+            within: options.acquire_timeout + options.statement_timeout + GRACE,
+            guard: options.guard.clone(),
+        })
     }
 
     /// By when a call that begins now must have ended.
@@ -79,12 +86,15 @@ impl Server {
 
     /// Begins a transaction that must have ended by `deadline`.
     pub(super) async fn begin_by(&self, mode: Mode, deadline: Deadline) -> Result<Transaction<'_>, Fault> {
-        let connection = deadline.wait(self.pool.get()).await?;
-        Ok(Transaction::new(
-            connection,
-            self.begin.get(mode as usize).map_or("BEGIN", String::as_str),
-            deadline,
-        ))
+        let call = self.guard.enter()?;
+        let begin = self.begin.get(mode as usize).map_or("BEGIN", String::as_str);
+        match self.guard.waits(deadline.wait(self.pool.get())).await {
+            Ok(connection) => Ok(Transaction::new(connection, begin, deadline, call)),
+            Err(fault) => {
+                call.ended(false);
+                Err(fault)
+            }
+        }
     }
 
     /// Says one statement in a transaction of its own.
@@ -96,6 +106,11 @@ impl Server {
     /// A connection outside of the pool's bound, for who keeps it long.
     pub(super) async fn connection(&self) -> Result<ClientWrapper, Fault> {
         Ok(Object::take(self.deadline(Mode::Read).wait(self.pool.get()).await?))
+    }
+
+    /// The tries of a call that begins now.
+    pub(super) fn tries(&self, mode: Mode) -> Tries {
+        Tries::by(self.deadline(mode), self.guard.clone())
     }
 
     pub(super) fn pool(&self) -> PoolState {

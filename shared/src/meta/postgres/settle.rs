@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::{
     fault::Fault,
-    retry::Tries,
     rows,
     server::{Mode, Server},
     transaction::{Statement, Transaction, Value},
@@ -42,7 +41,7 @@ pub(super) async fn settle(server: &Server, attempts: &[Attempt]) -> Result<(), 
     if attempts.is_empty() {
         return Ok(());
     }
-    let mut tries = Tries::by(server.deadline(Mode::Write));
+    let mut tries = server.tries(Mode::Write);
     loop {
         let transaction = server.begin_by(Mode::Write, tries.deadline).await?;
         match run(transaction, attempts).await {

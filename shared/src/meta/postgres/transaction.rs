@@ -15,6 +15,7 @@ use tokio_postgres::{
 };
 
 use super::fault::Fault;
+use crate::resilience::Call;
 
 /// A value with its type.
 pub(super) type Value<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -55,12 +56,13 @@ pub(super) struct Transaction<'a> {
     connection: Connection,
     begin: Option<&'a str>,
     deadline: Deadline,
+    call: Option<Call<'a>>,
 }
 
 impl<'a> Transaction<'a> {
     /// A transaction that begins, as `begin` says, with its first flight.
-    pub(super) fn new(connection: Object, begin: &'a str, deadline: Deadline) -> Self {
-        Self { connection: Connection(Some(connection)), begin: Some(begin), deadline }
+    pub(super) fn new(connection: Object, begin: &'a str, deadline: Deadline, call: Call<'a>) -> Self {
+        Self { connection: Connection(Some(connection)), begin: Some(begin), deadline, call: Some(call) }
     }
 
     pub(super) fn deadline(&self) -> Deadline {
@@ -125,7 +127,13 @@ impl<'a> Transaction<'a> {
             let rows: Vec<_> = said.into_iter().collect::<Result<_, _>>()?;
             ended.map(|()| rows)
         };
-        self.deadline.wait(flight).await
+        let flown = self.deadline.wait(flight).await;
+        // The database has shown how it is with the first flight that fails, or the last.
+        let failed = flown.as_ref().is_err_and(|fault| !fault.leaves_the_connection());
+        if let Some(call) = self.call.take_if(|_| last || failed) {
+            call.ended(!failed);
+        }
+        flown
     }
 
     /// Saves the connection from a transaction that failed; hands the fault back.

@@ -15,7 +15,11 @@ use deadpool_redis::{
 };
 use tokio::time::timeout;
 
-use super::{OpenError, PoolState, trusted::Trusted};
+use super::{OpenError, trusted::Trusted};
+use crate::{
+    resilience::{Guard, Open},
+    telemetry::pool::PoolState,
+};
 
 type Pool = managed::Pool<Trusted>;
 type Connection = Object<Trusted>;
@@ -29,6 +33,7 @@ pub(super) struct Connections {
     /// A blocking read keeps its connection to itself, and its answer may take as long as it blocks.
     ears: Pool,
     deadline: Duration,
+    guard: Guard,
 }
 
 /// Redis did not do what was asked.
@@ -40,9 +45,23 @@ pub(super) enum NoAnswer {
     Connect(#[source] PoolError<RedisError>),
     #[error("ask Redis")]
     Ask(#[source] RedisError),
+    #[error(transparent)]
+    Resting(#[from] Open),
 }
 
 impl NoAnswer {
+    /// Whether it says that Redis is not well.
+    fn is_failure(&self) -> bool {
+        match self {
+            Self::Late(_) | Self::Connect(_) => true,
+            // An answer, unless it is that there is none now.
+            Self::Ask(error) => {
+                !error.code().is_some_and(|code| matches!(code, "UNFOUNDED" | "NOGROUP" | "NOSCRIPT"))
+            }
+            Self::Resting(_) => false,
+        }
+    }
+
     /// Whether the queue has to be founded first: its epoch or a group is gone.
     pub(super) fn is_unfounded(&self) -> bool {
         matches!(self, Self::Ask(error) if matches!(error.code(), Some("UNFOUNDED" | "NOGROUP")))
@@ -51,7 +70,7 @@ impl NoAnswer {
 
 impl Connections {
     /// Two pools of at most `size` connections each, made when they are needed.
-    pub(super) fn new(url: &str, size: usize, deadline: Duration) -> Result<Self, OpenError> {
+    pub(super) fn new(url: &str, size: usize, deadline: Duration, guard: Guard) -> Result<Self, OpenError> {
         if url.starts_with("rediss:") {
             // Whoever came first chose the same one.
             drop(rustls::crypto::ring::default_provider().install_default());
@@ -60,6 +79,7 @@ impl Connections {
             commands: pool(url, size, deadline, deadline)?,
             ears: pool(url, size, deadline, deadline + LISTEN)?,
             deadline,
+            guard,
         })
     }
 
@@ -69,7 +89,7 @@ impl Connections {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, NoAnswer> {
         self.within(self.deadline, async {
-            let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
+            let mut connection = self.guard.waits(self.commands.get()).await.map_err(NoAnswer::Connect)?;
             let answer = script.invoke_async(&mut *connection).await;
             self.keep_or_drop(connection, answer)
         })
@@ -79,7 +99,7 @@ impl Connections {
     /// Runs commands.
     pub(super) async fn query<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, NoAnswer> {
         self.within(self.deadline, async {
-            let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
+            let mut connection = self.guard.waits(self.commands.get()).await.map_err(NoAnswer::Connect)?;
             let answer = commands.query_async(&mut *connection).await;
             self.keep_or_drop(connection, answer)
         })
@@ -126,10 +146,13 @@ impl Connections {
         deadline: Duration,
         work: impl Future<Output = Result<T, NoAnswer>>,
     ) -> Result<T, NoAnswer> {
-        timeout(deadline, work).await.unwrap_or_else(|_| {
+        let call = self.guard.enter()?;
+        let answer = timeout(deadline, work).await.unwrap_or_else(|_| {
             self.commands.manager().doubt();
             Err(NoAnswer::Late(self.deadline))
-        })
+        });
+        call.ended(!answer.as_ref().is_err_and(NoAnswer::is_failure));
+        answer
     }
 }
 

@@ -42,6 +42,8 @@ use super::{Claimed, Depth, Error, Grant, Holder, JobQueue, Settings, Ticket};
 use crate::{
     model::{Job, Priority},
     report::Report,
+    resilience::Guard,
+    telemetry::pool::PoolState,
 };
 
 /// The most jobs in one call of a script: Lua takes no more than 8,000 arguments at once. More tickets go in more calls.
@@ -61,19 +63,8 @@ pub struct Options {
     pub command_timeout: Duration,
     /// Names this process: no other one alive may have the same.
     pub consumer: String,
-}
-
-/// The connections for commands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PoolState {
-    /// Open.
-    pub size: usize,
-    /// Open, and used by nobody.
-    pub available: usize,
-    /// Callers that have none yet.
-    pub waiting: usize,
-    /// How many there may be.
-    pub max: usize,
+    /// Guards and counts the calls.
+    pub guard: Guard,
 }
 
 /// The handle.
@@ -94,11 +85,11 @@ impl RedisQueue {
     /// # Errors
     /// When Redis cannot be reached, is older than 7.0, or may evict what it was given.
     pub async fn open(url: &str, options: Options, settings: Settings) -> Result<Self, OpenError> {
-        let Options { name, pool, command_timeout, consumer } = options;
+        let Options { name, pool, command_timeout, consumer, guard } = options;
         if name.is_empty() || name.contains(['{', '}']) {
             return Err(OpenError::Name { name });
         }
-        let connections = Connections::new(url, pool, command_timeout)?;
+        let connections = Connections::new(url, pool, command_timeout, guard)?;
         server::check(&connections).await?;
         let queue = Self {
             connections,

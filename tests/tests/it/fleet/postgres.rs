@@ -26,6 +26,7 @@ use headworks_shared::{
         postgres::{Options, PostgresMeta},
     },
     model::{Crc64, Digests, Envelope, Priority, Scope, Seal, Timestamp, UploadId},
+    resilience::{Guard, Rule},
 };
 use headworks_tests::servers::postgres::Postgres;
 
@@ -34,6 +35,7 @@ const AT: Timestamp = Timestamp::from_unix_ms(1_795_237_920_000);
 /// As a processor has it, but sooner out of patience.
 fn options() -> Options {
     Options {
+        guard: Guard::silent("database", Rule::DATABASE),
         pool: 8,
         acquire_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(10),

@@ -22,6 +22,7 @@ use headworks_shared::{
         conformance::{self, job},
         redis::{Options, RedisQueue},
     },
+    resilience::{Guard, Rule},
 };
 use headworks_tests::servers::redis::Redis;
 
@@ -33,6 +34,7 @@ const LASTING: Settings =
 fn options(name: &str) -> Options {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     Options {
+        guard: Guard::silent("queue", Rule::QUEUE),
         name: name.to_owned(),
         pool: 32,
         command_timeout: Duration::from_secs(2),

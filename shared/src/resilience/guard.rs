@@ -1,0 +1,81 @@
+//! What guards and counts the calls to one dependency.
+
+use prometheus::{Histogram, IntCounter};
+use tokio::time::Instant;
+
+use super::{Breaker, Call, Open, Rule};
+use crate::telemetry::metrics::Registry;
+
+/// A breaker, and what is told of the calls that it lets through.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    breaker: Breaker,
+    counts: Option<Counts>,
+}
+
+#[derive(Clone, Debug)]
+struct Counts {
+    waited: Histogram,
+    retries: IntCounter,
+}
+
+impl Guard {
+    /// A guard that tells nobody.
+    pub fn silent(target: &'static str, rule: Rule) -> Self {
+        Self { breaker: Breaker::new(target, rule, None), counts: None }
+    }
+
+    /// The guards of the queue and of the database; registers their metrics, so there is one pair for each registry.
+    pub fn both(registry: &Registry) -> [Self; 2] {
+        let states = registry.gauges(
+            "headworks_breaker_state",
+            "Whether calls to a dependency go through: 0 all, 1 some to see, 2 none.",
+            &["target"],
+        );
+        let retries = registry.counters(
+            "headworks_retries_total",
+            "Calls to a dependency that were tried again.",
+            &["target"],
+        );
+        let waited = registry.seconds_by(
+            "headworks_pool_wait_seconds",
+            "How long callers waited for a connection.",
+            &["pool"],
+        );
+        [("queue", "redis", Rule::QUEUE), ("database", "database", Rule::DATABASE)].map(
+            |(target, pool, rule)| {
+                let counts = Counts {
+                    waited: waited.with_label_values(&[pool]),
+                    retries: retries.with_label_values(&[target]),
+                };
+                let state = states.with_label_values(&[target]);
+                Self { breaker: Breaker::new(target, rule, Some(state)), counts: Some(counts) }
+            },
+        )
+    }
+
+    /// Begins a call.
+    ///
+    /// # Errors
+    /// When calls rest.
+    pub fn enter(&self) -> Result<Call<'_>, Open> {
+        self.breaker.enter()
+    }
+
+    /// Waits for a connection, and notes how long.
+    pub async fn waits<T>(&self, connection: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let got = connection.await;
+        if let Some(counts) = &self.counts {
+            counts.waited.observe(begun.elapsed().as_secs_f64());
+        }
+        got
+    }
+
+    /// A call is tried again.
+    pub fn retried(&self) {
+        if let Some(counts) = &self.counts {
+            counts.retries.inc();
+        }
+    }
+}
