@@ -3,7 +3,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test check fmt lint doc docs bench
+.PHONY: help setup run build test check fmt lint doc docs bench fleet
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ build: setup ## the release binary, target/release/headworks
 test: build ## all tests; those in `it` run the release binary and real servers
 	tests/install
 	$(CARGO) test --workspace --locked
+
+fleet: setup ## a whole fleet on this machine: two of each binary behind nginx, on a Redis, a PostgreSQL and an S3 of its own
+	tests/install
+	$(CARGO) run --locked -p headworks-tests --bin fleet
 
 check: setup fmt lint doc test ## everything that must hold; people and CI call the same
 	target/release/headworks docs docs --check

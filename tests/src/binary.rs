@@ -62,21 +62,31 @@ impl Fleet {
 /// When they cannot be built.
 pub fn fleet() -> Result<&'static Fleet> {
     static FLEET: OnceLock<Result<Fleet, String>> = OnceLock::new();
-    let found = FLEET.get_or_init(|| build_fleet().map_err(|error| format!("{error:#}")));
+    let build = || build_fleet("debug", &["--features", "headworks-ingest/failpoints"]);
+    let found = FLEET.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     found.as_ref().map_err(|error| anyhow!("no fleet to test: {error}"))
 }
 
-fn build_fleet() -> Result<Fleet> {
+/// Builds the programs of a fleet as they are shipped.
+///
+/// # Errors
+/// When they cannot be built.
+pub fn release_fleet() -> Result<&'static Fleet> {
+    static FLEET: OnceLock<Result<Fleet, String>> = OnceLock::new();
+    let build = || build_fleet("release", &["--release"]).map_err(|error| format!("{error:#}"));
+    FLEET.get_or_init(build).as_ref().map_err(|error| anyhow!("no fleet: {error}"))
+}
+
+fn build_fleet(profile: &str, features: &[&str]) -> Result<Fleet> {
     const PACKAGES: [&str; 4] =
         ["headworks-cli", "headworks-ingest", "headworks-processor", "headworks-catalog"];
     let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
-    let features = ["--bins", "--features", "headworks-ingest/failpoints"];
-    cargo(&packages.chain(features).collect::<Vec<_>>())?;
+    cargo(&packages.chain(["--bins"]).chain(features.iter().copied()).collect::<Vec<_>>())?;
     Ok(Fleet {
-        headworks: built("debug/headworks")?,
-        ingest: built("debug/headworks-ingest")?,
-        processor: built("debug/headworks-processor")?,
-        catalog: built("debug/headworks-catalog")?,
+        headworks: built(&format!("{profile}/headworks"))?,
+        ingest: built(&format!("{profile}/headworks-ingest"))?,
+        processor: built(&format!("{profile}/headworks-processor"))?,
+        catalog: built(&format!("{profile}/headworks-catalog"))?,
     })
 }
 
@@ -99,8 +109,8 @@ fn cargo(arguments: &[&str]) -> Result<()> {
 
 fn built(name: &str) -> Result<PathBuf> {
     let me = std::env::current_exe().context("find this test's own file")?;
-    // target/debug/deps/it-… → target
-    let target = me.ancestors().nth(3).context("find the target folder")?;
+    let target = me.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let target = target.context("find the target folder")?;
     let path = target.join(name);
     ensure!(path.is_file(), "cargo built no {}", path.display());
     Ok(path)

@@ -29,6 +29,36 @@ use crate::{
 /// How long a fleet may take to settle what faults left: leases lapse, breakers close, deliveries that were cut off are tried again.
 const SETTLED: Duration = Duration::from_secs(90);
 
+/// Short waits, so that what a fault left is found soon; and marks that only a test itself can reach, not whatever else runs here.
+const IMPATIENT: [(&str, &str); 15] = [
+    ("queue.lease", "3s"),
+    ("queue.credit_ttl", "3s"),
+    ("queue.capacity", "2000"),
+    ("queue.pool", "8"),
+    ("metadata.pool", "8"),
+    ("metadata.acquire_timeout", "2s"),
+    ("metadata.statement_timeout", "2s"),
+    ("memory.shut_above", "98"),
+    ("memory.open_below", "97"),
+    ("memory.critical", "99"),
+    ("disk.shut_below", "1"),
+    ("disk.open_above", "2"),
+    ("processor.sweep.every", "1s"),
+    ("processor.sweep.settle", "1s"),
+    ("notify.timeout", "1s"),
+];
+
+/// What a fleet consists of.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Which programs.
+    pub binaries: &'static Binaries,
+    /// How many processes of each kind.
+    pub of_each: usize,
+    /// Settings beside the addresses of its servers.
+    pub settings: &'static [(&'static str, &'static str)],
+}
+
 /// Servers, and what stands on them.
 #[derive(Debug)]
 pub struct Fleet {
@@ -42,18 +72,29 @@ pub struct Fleet {
     pub receiver: Receiver,
     /// The processes.
     pub nodes: Vec<Node>,
+    /// Its name in the metadata's server.
+    pub database: String,
     s3: S3,
     binaries: &'static Binaries,
+    variables: Vec<(String, String)>,
     folder: TempDir,
 }
 
 impl Fleet {
-    /// Starts the servers, and one process of each kind.
+    /// Starts the servers, and one process of each kind that dies where a test wants it to.
     ///
     /// # Errors
     /// When something of it does not start.
     pub async fn start() -> Result<Self> {
-        let binaries = binary::fleet()?;
+        Self::start_as(Shape { binaries: binary::fleet()?, of_each: 1, settings: &IMPATIENT }).await
+    }
+
+    /// Starts the servers, and processes as told.
+    ///
+    /// # Errors
+    /// When something of it does not start.
+    pub async fn start_as(shape: Shape) -> Result<Self> {
+        let Shape { binaries, of_each, settings } = shape;
         let s3 = S3::start().await?;
         let mut fleet = Self {
             redis: Redis::start().await?,
@@ -61,28 +102,47 @@ impl Fleet {
             store: Proxy::start(s3.address()).await?,
             receiver: Receiver::start(&[]).await?,
             nodes: Vec::new(),
+            database: String::new(),
             s3,
             binaries,
+            variables: Vec::new(),
             folder: tempfile::tempdir()?,
         };
-        fleet.write_settings().await?;
+        fleet.database = fleet.postgres.database().await?;
+        fleet.write_settings()?;
+        let named = |(key, value): &(&str, &str)| {
+            (format!("HEADWORKS__{}", key.to_uppercase().replace('.', "__")), (*value).to_owned())
+        };
+        fleet.variables = variables(fleet.store.address());
+        fleet.variables.extend(settings.iter().map(named));
         for kind in [Kind::Processor, Kind::Ingest, Kind::Catalog] {
-            fleet.add(kind, None).await?;
+            for _ in 0..of_each {
+                fleet.add(kind, None).await?;
+            }
         }
         Ok(fleet)
     }
 
-    async fn write_settings(&self) -> Result<()> {
-        let database = self.postgres.url(&self.postgres.database().await?);
+    /// Stops all processes as systemd does, those first that take in.
+    ///
+    /// # Errors
+    /// When one does not end in time.
+    pub async fn stop(&mut self) -> Result<()> {
+        for kind in [Kind::Ingest, Kind::Processor, Kind::Catalog] {
+            for node in self.alive(kind) {
+                node.stop().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_settings(&self) -> Result<()> {
+        let database = self.postgres.url(&self.database);
         let webhook = Receiver::setting(self.receiver.address(), &[]);
         let settings = format!(
             "[storage]\nurl = \"s3://{}/fleet\"\n\
-             [queue]\nurl = {:?}\nlease = \"3s\"\ncredit_ttl = \"3s\"\ncapacity = 2000\npool = 8\n\
-             [metadata]\nurl = {:?}\npool = 8\nacquire_timeout = \"2s\"\nstatement_timeout = \"2s\"\n\
-             [memory]\nshut_above = 98\nopen_below = 97\ncritical = 99\n[disk]\nshut_below = 1\nopen_above = 2\n\
-             [processor.sweep]\nevery = \"1s\"\nsettle = \"1s\"\n\
-             [notify]\nwebhooks = {webhook}\nallow_private = true\ntimeout = \"1s\"\n\
-             [shutdown]\ngrace = \"20s\"\n",
+             [notify]\nwebhooks = {webhook}\nallow_private = true\n\
+             [queue]\nurl = {:?}\n[metadata]\nurl = {:?}\npool = 16\n",
             crate::servers::s3::BUCKET,
             self.redis.url(),
             database,
@@ -111,7 +171,7 @@ impl Fleet {
 
     fn command(&self, program: &std::path::Path) -> Command {
         let mut command = Command::new(program);
-        command.arg("--config").arg(self.settings()).envs(variables(self.store.address()));
+        command.arg("--config").arg(self.settings()).envs(self.variables.iter().cloned());
         command
     }
 
@@ -163,7 +223,7 @@ impl Fleet {
                 node.stop().await?;
             }
         }
-        let mut command = self.headworks(&["queue", "depth"]);
+        let mut command = self.headworks("queue", "depth");
         self.add(Kind::Processor, None).await?;
         let look = async || Ok(String::from_utf8(command.output()?.stdout)?);
         let empty = |said: &String| {
@@ -184,16 +244,16 @@ impl Fleet {
         Ok(())
     }
 
-    fn headworks(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binaries.headworks);
-        command.args(arguments).envs(variables(self.store.address()));
-        command.arg("--config").arg(self.settings());
-        command
+    fn headworks(&self, command: &str, what: &str) -> Command {
+        let mut headworks = Command::new(&self.binaries.headworks);
+        headworks.arg(command).arg("--config").arg(self.settings()).arg(what);
+        headworks.envs(self.variables.iter().cloned());
+        headworks
     }
 
     /// `headworks audit` finds nothing.
     async fn audit(&self) -> Result<()> {
-        let mut command = self.headworks(&["audit", "--deep"]);
+        let mut command = self.headworks("audit", "--deep");
         let look = async || {
             let output = command.output()?;
             Ok((output.status.success(), format!("{output:?}")))

@@ -82,6 +82,11 @@ impl Node {
         self.listen
     }
 
+    /// Where its operators ask.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// A client of its public listener.
     pub fn client(&self) -> Client {
         Client::new(self.listen)

@@ -2,6 +2,7 @@
 //! goes when the test ends. A program that is not installed is an error, never a test that is skipped: `make test` installs them.
 
 pub mod fault;
+pub mod nginx;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;
