@@ -3,7 +3,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test check fmt lint doc docs bench fleet
+.PHONY: help setup run build test check fmt lint doc docs bench fleet soak
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ test: build ## all tests; those in `it` run the release binary and real servers
 fleet: setup ## a whole fleet on this machine: two of each binary behind nginx, on a Redis, a PostgreSQL and an S3 of its own
 	tests/install
 	$(CARGO) run --locked -p headworks-tests --bin fleet
+
+soak: setup ## three minutes of kills and faults under load, then an audit; HEADWORKS_SEED plays one again
+	tests/install
+	$(CARGO) test --locked -p headworks-tests --test it -- --ignored --nocapture fleet::soak
 
 check: setup fmt lint doc test ## everything that must hold; people and CI call the same
 	target/release/headworks docs docs --check

@@ -48,6 +48,15 @@ const IMPATIENT: [(&str, &str); 15] = [
     ("notify.timeout", "1s"),
 ];
 
+/// Where a fleet keeps its objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Store {
+    /// In a bucket, behind a proxy that can break what passes.
+    S3,
+    /// On this machine's disk, which takes less of its cores.
+    Disk,
+}
+
 /// What a fleet consists of.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -55,6 +64,8 @@ pub struct Shape {
     pub binaries: &'static Binaries,
     /// How many processes of each kind.
     pub of_each: usize,
+    /// Where objects are kept.
+    pub store: Store,
     /// Settings beside the addresses of its servers.
     pub settings: &'static [(&'static str, &'static str)],
 }
@@ -85,8 +96,8 @@ impl Fleet {
     ///
     /// # Errors
     /// When something of it does not start.
-    pub async fn start() -> Result<Self> {
-        Self::start_as(Shape { binaries: binary::fleet()?, of_each: 1, settings: &IMPATIENT }).await
+    pub async fn start(store: Store) -> Result<Self> {
+        Self::start_as(Shape { binaries: binary::fleet()?, of_each: 1, store, settings: &IMPATIENT }).await
     }
 
     /// Starts the servers, and processes as told.
@@ -94,7 +105,7 @@ impl Fleet {
     /// # Errors
     /// When something of it does not start.
     pub async fn start_as(shape: Shape) -> Result<Self> {
-        let Shape { binaries, of_each, settings } = shape;
+        let Shape { binaries, of_each, store, settings } = shape;
         let s3 = S3::start().await?;
         let mut fleet = Self {
             redis: Redis::start().await?,
@@ -109,7 +120,7 @@ impl Fleet {
             folder: tempfile::tempdir()?,
         };
         fleet.database = fleet.postgres.database().await?;
-        fleet.write_settings()?;
+        fleet.write_settings(store)?;
         let named = |(key, value): &(&str, &str)| {
             (format!("HEADWORKS__{}", key.to_uppercase().replace('.', "__")), (*value).to_owned())
         };
@@ -136,14 +147,17 @@ impl Fleet {
         Ok(())
     }
 
-    fn write_settings(&self) -> Result<()> {
+    fn write_settings(&self, store: Store) -> Result<()> {
+        let objects = match store {
+            Store::S3 => format!("s3://{}/fleet", crate::servers::s3::BUCKET),
+            Store::Disk => format!("file://{}/objects", self.folder.path().display()),
+        };
         let database = self.postgres.url(&self.database);
         let webhook = Receiver::setting(self.receiver.address(), &[]);
         let settings = format!(
-            "[storage]\nurl = \"s3://{}/fleet\"\n\
+            "[storage]\nurl = {objects:?}\n\
              [notify]\nwebhooks = {webhook}\nallow_private = true\n\
              [queue]\nurl = {:?}\n[metadata]\nurl = {:?}\npool = 16\n",
-            crate::servers::s3::BUCKET,
             self.redis.url(),
             database,
         );

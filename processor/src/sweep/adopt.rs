@@ -2,6 +2,7 @@
 
 use std::{fmt, ops::ControlFlow};
 
+use futures_util::future::join_all;
 use headworks_shared::{
     model::{Envelope, Job, Priority, Scope, Seal, State, Timestamp, UploadId},
     queue::Error as QueueError,
@@ -60,8 +61,11 @@ impl Sweeper<'_> {
         let now = self.stack.clock.now();
         let window = Window { from, settled: now.before(self.settings.settle.0) };
         for hour in hours(window.from, now) {
-            for prefix in Prefix::objects_of_hour(hour) {
-                if self.adopt_below(&prefix, window, report).await?.is_break() {
+            // The first pages of all shards are asked for at once: a store far away takes its time for each.
+            let shards: Vec<_> = Prefix::objects_of_hour(hour).collect();
+            let first = shards.iter().map(|shard| self.stack.blobs.list(shard, None, PAGE));
+            for (shard, page) in shards.iter().zip(join_all(first).await) {
+                if self.adopt_below(shard, page?, window, report).await?.is_break() {
                     report.cut_short = true;
                     return Ok(());
                 }
@@ -73,14 +77,12 @@ impl Sweeper<'_> {
     async fn adopt_below(
         &mut self,
         prefix: &Prefix,
+        mut page: Vec<Listed>,
         window: Window,
         report: &mut SweepReport,
     ) -> Result<ControlFlow<()>, SweepError> {
-        let mut after = None;
         loop {
-            let page = self.stack.blobs.list(prefix, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(ControlFlow::Continue(())) };
-            after = Some(window.on_from(&last.key));
+            let on_from = page.last().map(|last| window.on_from(&last.key));
             let settled = page.iter().filter_map(|listed| {
                 let upload = listed.key.upload()?;
                 window.covers(listed, upload.1).then_some(upload)
@@ -88,6 +90,10 @@ impl Sweeper<'_> {
             if self.look_up(settled.collect(), report).await?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
+            if page.len() < PAGE {
+                return Ok(ControlFlow::Continue(()));
+            }
+            page = self.stack.blobs.list(prefix, on_from.as_ref(), PAGE).await?;
         }
     }
 
@@ -204,10 +210,10 @@ struct Receipt {
     unseen: bool,
 }
 
-/// The hours that a span of time touches: the beginning of each.
+/// The hours in which uploads began from `from` to `to`, the last one first: what was lost just now is missed most.
 fn hours(from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
     let hour = |at: Timestamp| at.unix_ms() / HOUR_MS;
-    (hour(from)..=hour(to)).map(|hour| Timestamp::from_unix_ms(hour * HOUR_MS))
+    (hour(from)..=hour(to)).rev().map(|hour| Timestamp::from_unix_ms(hour * HOUR_MS))
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ impl Uploads {
     /// Those whose `object.stored` nobody was told of.
     pub(super) fn untold(&self, told: &HashMap<(String, String), HashSet<String>>) -> Vec<String> {
         let heard = |id: &str| {
-            told.keys().any(|(kind, subject)| kind.ends_with("object.stored") && subject.contains(id))
+            told.keys().any(|(subject, kind)| kind.ends_with("object.stored") && subject.contains(id))
         };
         self.lock().acknowledged.iter().filter(|one| !heard(&one.id)).map(|one| one.id.clone()).collect()
     }

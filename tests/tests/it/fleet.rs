@@ -9,3 +9,4 @@ mod s3_bodies;
 mod s3_credentials;
 mod s3_faults;
 mod s3_probe;
+mod soak;

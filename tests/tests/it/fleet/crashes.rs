@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use headworks_tests::{
     Fleet,
-    fleet::{Kind, Uploads},
+    fleet::{Kind, Store, Uploads},
 };
 use tokio::{task::JoinSet, time::Instant};
 
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ingest_dies_at_every_point() -> Result<()> {
-    let mut fleet = Fleet::start().await?;
+    let mut fleet = Fleet::start(Store::S3).await?;
     let uploads = Uploads::default();
     for point in ["after_marker", "after_body", "after_push"] {
         let doomed = fleet.add(Kind::Ingest, Some(&format!("{point}:3"))).await?;
@@ -31,7 +31,7 @@ async fn ingest_dies_at_every_point() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_processor_dies_at_every_point() -> Result<()> {
-    let mut fleet = Fleet::start().await?;
+    let mut fleet = Fleet::start(Store::S3).await?;
     let uploads = Uploads::default();
     for point in ["after_claim", "before_commit", "after_commit", "after_done", "after_delivery"] {
         let others: Vec<_> = fleet.alive(Kind::Processor).collect();

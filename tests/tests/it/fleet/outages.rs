@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Result, ensure};
 use headworks_tests::{
     DEADLINE, Fleet,
-    fleet::{Kind, Uploads},
+    fleet::{Kind, Store, Uploads},
     servers::fault::Fault,
     until,
 };
@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_millis(1500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_emptied_full_killed_and_restored_from_an_older_copy() -> Result<()> {
-    let mut fleet = Fleet::start().await?;
+    let mut fleet = Fleet::start(Store::Disk).await?;
     let uploads = Uploads::default();
     under_load(&mut fleet, &uploads, "emptied", async |fleet: &mut Fleet| {
         let mut redis = fleet.redis.connect().await?;
@@ -63,7 +63,7 @@ async fn redis_is_emptied_full_killed_and_restored_from_an_older_copy() -> Resul
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_hangs_and_new_uploads_are_refused_while_those_in_flight_are_deferred() -> Result<()> {
-    let mut fleet = Fleet::start().await?;
+    let mut fleet = Fleet::start(Store::Disk).await?;
     let uploads = Uploads::default();
     let client = fleet.alive(Kind::Ingest).next().expect("an ingest").client();
     uploads.send_once(&client, "before", 1000).await?.with_status(201)?;
@@ -86,7 +86,7 @@ async fn redis_hangs_and_new_uploads_are_refused_while_those_in_flight_are_defer
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_stops_at_once_hangs_is_locked_and_loses_connections() -> Result<()> {
-    let mut fleet = Fleet::start().await?;
+    let mut fleet = Fleet::start(Store::Disk).await?;
     let uploads = Uploads::default();
     under_load(&mut fleet, &uploads, "stopped", async |fleet: &mut Fleet| {
         fleet.postgres.stop_at_once().await?;
@@ -121,7 +121,7 @@ async fn the_database_stops_at_once_hangs_is_locked_and_loses_connections() -> R
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_fails_in_every_way() -> Result<()> {
-    let mut fleet = Fleet::start().await?;
+    let mut fleet = Fleet::start(Store::S3).await?;
     let uploads = Uploads::default();
     let faults = [
         Fault::Status(500),
@@ -147,7 +147,7 @@ async fn the_store_fails_in_every_way() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_process_is_stopped_and_started_under_load_and_nobody_sees_more_than_an_honest_503() -> Result<()>
 {
-    let mut fleet = Fleet::start().await?;
+    let mut fleet = Fleet::start(Store::S3).await?;
     let uploads = Uploads::default();
     fleet.add(Kind::Ingest, None).await?;
     under_load(&mut fleet, &uploads, "rolling", async |fleet: &mut Fleet| {
