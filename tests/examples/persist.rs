@@ -4,6 +4,8 @@
 //! A server of its own that syncs; each round has an empty database. A line says uploads a second, and the processor time that
 //! client and server used for each upload.
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;

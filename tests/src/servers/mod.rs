@@ -1,6 +1,7 @@
 //! The servers that a fleet stands on, for real: each test that needs one starts its own, on a free port of 127.0.0.1, in a folder that
 //! goes when the test ends. A program that is not installed is an error, never a test that is skipped: `make test` installs them.
 
+pub mod certificates;
 pub mod fault;
 pub mod nginx;
 pub mod pgbouncer;

@@ -9,6 +9,7 @@ mod leader;
 mod plans;
 mod processes;
 mod replica;
+mod secret;
 mod tables;
 
 use std::{

@@ -24,7 +24,7 @@ use headworks_tests::{
 use rustix::process::Signal;
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{AT, fresh, options, uploads};
@@ -137,7 +137,8 @@ async fn hangs_no_longer_than_it_may(postgres: &Postgres, meta: &PostgresMeta) -
             (began.elapsed(), outcome)
         });
     }
-    for (took, outcome) in futures_util::future::join_all(calls).await {
+    let all = futures_util::future::join_all(calls);
+    for (took, outcome) in timeout(3 * LONGEST, all).await? {
         ensure!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
         ensure!(took < LONGEST, "{took:?}");
     }
