@@ -109,7 +109,8 @@ impl Server {
     }
 }
 
-/// What the address does not say of the network is said here, so that a connection whose other end is gone is found out.
+/// Has a connection found out whose other end is gone. Where the address says how long to wait, it is believed, but for keepalives:
+/// the driver does not tell whether it said anything of them.
 fn bound(config: &mut tokio_postgres::Config, options: &Options) {
     config.keepalives(true);
     config.keepalives_idle(Duration::from_secs(15));
