@@ -144,6 +144,8 @@ pub(crate) async fn open(place: &Place) -> anyhow::Result<(Option<DataDir>, Stac
     let settings = place.load()?.settings;
     place.must_be_there(&settings)?;
     let lock = is_embedded(&settings).then(|| DataDir::lock(&place.data_dir)).transpose()?;
-    let stack = Stack::open(&settings, &Site::new(&place.data_dir, &settings)).await?;
+    let site = Site::new(&place.data_dir, &settings);
+    // It is large: all backends open in it.
+    let stack = Box::pin(Stack::open(&settings, &site)).await?;
     Ok((lock, stack))
 }

@@ -1,5 +1,8 @@
 //! The only file that chooses backends: what a process stands on, made from its settings.
 
+mod error;
+mod site;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +14,6 @@ use crate::{
         self, Settings, Url,
         settings::{self, Durability},
     },
-    limits::Budget,
     meta::{
         self,
         postgres::{OpenError as PostgresError, Options as PostgresOptions, PostgresMeta},
@@ -26,65 +28,17 @@ use crate::{
         sqlite::{SqliteQueue, peek_depth, waiting},
     },
     resilience::{Guard, Rule},
-    shutdown::{Stop, Tasks},
+    shutdown::Tasks,
     storage::{
         self,
         cloud::{CloudBlobs, Options as CloudOptions, ProbeError as CloudError},
         disk::{DiskBlobs, Options as DiskOptions},
     },
-    telemetry::{
-        metrics::Registry,
-        pool::{PoolGauges, PoolState},
-    },
+    telemetry::metrics::Registry,
 };
 
-/// Where a process is, and what it has of its own: made once, however often its backends are opened.
-#[derive(Clone, Debug)]
-pub struct Site {
-    /// Where paths begin that begin with `./`.
-    pub data_dir: PathBuf,
-    /// The bytes of bodies that it may buffer.
-    pub budget: Budget,
-    /// Runs tasks, and ends them.
-    pub tasks: Tasks,
-    /// Where metrics are registered.
-    pub registry: Registry,
-    queue: Guard,
-    database: Guard,
-    pools: PoolGauges,
-}
-
-impl Site {
-    /// A process whose relative paths begin in `data_dir`, and which may buffer as much as the settings say.
-    pub fn new(data_dir: &Path, settings: &Settings) -> Self {
-        let registry = Registry::default();
-        let [queue, database] = Guard::both(&registry);
-        Self {
-            data_dir: data_dir.to_owned(),
-            budget: Budget::new(settings.ingest.limits.buffer.as_usize()),
-            tasks: Tasks::new(Stop::new()),
-            pools: PoolGauges::new(&registry),
-            registry,
-            queue,
-            database,
-        }
-    }
-
-    /// Shows how a pool stands, for as long as there is one.
-    fn watch<P: Send + Sync + 'static>(
-        &self,
-        name: &'static str,
-        pool: &Arc<P>,
-        state: impl Fn(&P) -> PoolState + Send + Sync + 'static,
-    ) {
-        let (gauges, pool) = (self.pools.clone(), Arc::downgrade(pool));
-        self.registry.before_render(move || {
-            if let Some(pool) = pool.upgrade() {
-                gauges.show(name, state(&pool));
-            }
-        });
-    }
-}
+pub use error::OpenError;
+pub use site::Site;
 
 /// What every part of the program stands on that takes in or works off uploads.
 #[derive(Clone, Debug)]
@@ -386,49 +340,4 @@ pub fn is_in_data_dir(url: &Url) -> bool {
 /// `/absolute` as it is; `./relative` in the data directory.
 fn in_dir(data_dir: &Path, url: &Url) -> PathBuf {
     data_dir.join(url.rest().strip_prefix("./").unwrap_or(url.rest()))
-}
-
-/// A backend cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// No backend has this URL.
-    #[error("no backend for {key} = {url}")]
-    Unknown {
-        /// The setting.
-        key: &'static str,
-        /// Its value.
-        url: Url,
-    },
-    /// The backend says no.
-    #[error("open {part}")]
-    Failed {
-        /// Storage, queue or metadata.
-        part: &'static str,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-        /// Whether it may be there later.
-        may_pass: bool,
-    },
-}
-
-impl OpenError {
-    fn unknown(key: &'static str, url: &Url) -> Self {
-        Self::Unknown { key, url: url.clone() }
-    }
-
-    fn failed(part: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::Failed { part, source: Box::new(source), may_pass: false }
-    }
-
-    fn passing(self, passes: bool) -> Self {
-        match self {
-            Self::Failed { part, source, .. } => Self::Failed { part, source, may_pass: passes },
-            unknown => unknown,
-        }
-    }
-
-    /// Whether it is worth another try: the backend could not be reached.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Failed { may_pass: true, .. })
-    }
 }

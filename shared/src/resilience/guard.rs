@@ -62,14 +62,11 @@ impl Guard {
         self.breaker.enter()
     }
 
-    /// Waits for a connection, and notes how long.
-    pub async fn waits<T>(&self, connection: impl Future<Output = T>) -> T {
-        let begun = Instant::now();
-        let got = connection.await;
+    /// A connection was waited for since `begun`.
+    pub fn waited(&self, begun: Instant) {
         if let Some(counts) = &self.counts {
             counts.waited.observe(begun.elapsed().as_secs_f64());
         }
-        got
     }
 
     /// A call is tried again.

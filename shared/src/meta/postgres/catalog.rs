@@ -19,14 +19,14 @@ use crate::{
     model::{Object, ObjectPath, Scope, State, UploadId},
 };
 
-pub(super) const FIND: &str = concat!(
+const FIND: &str = concat!(
     "SELECT l.state, l.reason, ",
     object_columns!(),
     " FROM ledger l JOIN scopes s ON s.id = l.scope LEFT JOIN objects o ON o.id = l.id
     WHERE l.id = $1 AND s.org = $2 AND s.project = $3"
 );
 
-pub(super) const VERSIONS: &str = concat!(
+const VERSIONS: &str = concat!(
     "SELECT ",
     object_columns!(),
     " FROM objects o WHERE o.scope = (SELECT id FROM scopes WHERE org = $1 AND project = $2) AND o.path = $3
@@ -35,7 +35,7 @@ pub(super) const VERSIONS: &str = concat!(
 
 /// Seeks the newest version of one path after the other, so that the older versions of a path cost nothing, however many there
 /// are. Comes in the order of paths, because each is found from the one before.
-pub(super) const LIST: &str = concat!(
+const LIST: &str = concat!(
     "WITH RECURSIVE s AS (SELECT id FROM scopes WHERE org = $1 AND project = $2), page AS (
         (SELECT 1 AS n, ",
     object_columns!(),
@@ -53,7 +53,7 @@ pub(super) const LIST: &str = concat!(
     " FROM page o"
 );
 
-pub(super) const USAGE: &str = "SELECT objects, bytes FROM scopes WHERE org = $1 AND project = $2";
+const USAGE: &str = "SELECT objects, bytes FROM scopes WHERE org = $1 AND project = $2";
 
 #[async_trait]
 impl Catalog for PostgresMeta {

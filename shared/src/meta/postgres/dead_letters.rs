@@ -13,7 +13,7 @@ use crate::{
 const BURY: &str = "INSERT INTO dead_letters (id, job, error, at) VALUES ($1, $2, $3, $4)
     ON CONFLICT (id) DO UPDATE SET job = excluded.job, error = excluded.error, at = excluded.at";
 
-pub(super) const NEWEST: &str = "SELECT job, error, at FROM dead_letters ORDER BY at DESC, id DESC LIMIT $1";
+const NEWEST: &str = "SELECT job, error, at FROM dead_letters ORDER BY at DESC, id DESC LIMIT $1";
 
 const ONE: &str = "SELECT job, error, at FROM dead_letters WHERE id = $1";
 

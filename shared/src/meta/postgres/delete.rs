@@ -17,11 +17,11 @@ use crate::{
     model::{Envelope, Event, ObjectPath, Scope, State, Timestamp, UploadId},
 };
 
-pub(super) const LOCK: &str = "SELECT l.state, s.org = $2 AND s.project = $3
+const LOCK: &str = "SELECT l.state, s.org = $2 AND s.project = $3
     FROM ledger l JOIN scopes s ON s.id = l.scope WHERE l.id = $1 FOR NO KEY UPDATE OF l";
 
 /// Keeps the number of the version from being given again.
-pub(super) const REMOVE: &str = "WITH gone AS (
+const REMOVE: &str = "WITH gone AS (
         DELETE FROM objects WHERE id = $1 RETURNING scope, path, version, size, stored_at),
     buried AS (INSERT INTO tombstones (scope, path, version, id, stored_at, at)
         SELECT scope, path, version, $1, stored_at, $2 FROM gone)

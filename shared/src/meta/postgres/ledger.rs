@@ -15,12 +15,11 @@ use crate::{
 pub(super) const STATES: &str = "SELECT id, state FROM ledger WHERE id = ANY($1)";
 
 /// Locks in the order of ids, whatever order the update goes by.
-pub(super) const PURGED: &str = "WITH locked AS (
+const PURGED: &str = "WITH locked AS (
         SELECT id FROM ledger WHERE id = ANY($1) AND state <> 'stored' ORDER BY id FOR NO KEY UPDATE)
     UPDATE ledger l SET purged = true FROM locked WHERE l.id = locked.id";
 
-pub(super) const UNPURGED: &str =
-    "SELECT l.id, s.org, s.project FROM ledger l JOIN scopes s ON s.id = l.scope
+const UNPURGED: &str = "SELECT l.id, s.org, s.project FROM ledger l JOIN scopes s ON s.id = l.scope
     WHERE l.state <> 'stored' AND NOT l.purged ORDER BY l.at LIMIT $1";
 
 const SWEPT: &str = "SELECT swept FROM progress";

@@ -62,7 +62,8 @@ pub struct Options {
     /// The longest wait for one of them.
     pub acquire_timeout: Duration,
     /// The longest that a statement may take; it waits half as long for a lock. No call takes longer than this and
-    /// `acquire_timeout` together, and a second.
+    /// `acquire_timeout` together, and a second; but an audit, which reads everything and has half an hour, and `prune`, whose
+    /// steps are calls of their own.
     pub statement_timeout: Duration,
     /// The URL of a server that follows the primary and answers the catalog's questions, some moments late.
     pub replica: Option<String>,

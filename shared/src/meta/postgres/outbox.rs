@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Deliveries that another process takes at this moment are passed over.
-pub(super) const DUE: &str = "WITH taken AS (
+const DUE: &str = "WITH taken AS (
         SELECT d.event, d.receiver, d.seq, d.due, d.tries FROM deliveries d
         WHERE d.receiver = (SELECT id FROM receivers WHERE url = $1 AND disabled_at IS NULL) AND d.due <= $2
         ORDER BY d.due, d.seq LIMIT $3 FOR UPDATE SKIP LOCKED),
@@ -26,14 +26,13 @@ const SET_DISABLED: &str = "INSERT INTO receivers (url, disabled_at) VALUES ($1,
 const DISABLED: &str = "SELECT url FROM receivers WHERE disabled_at IS NOT NULL ORDER BY url";
 
 /// Batches are counted up to the thousandth: with more, at least so many events wait.
-pub(super) const WAITING: &str = "SELECT
+const WAITING: &str = "SELECT
     (SELECT coalesce(sum(pending), 0) FROM receivers)::bigint
     + (SELECT coalesce(sum(events - next), 0) FROM (SELECT events, next FROM unrelayed ORDER BY batch LIMIT 1000) u)::bigint,
     least((SELECT time FROM unrelayed ORDER BY batch LIMIT 1),
         (SELECT e.time FROM events e WHERE e.seq = (SELECT min(d.seq) FROM deliveries d)))";
 
-pub(super) const LOG: &str =
-    "SELECT l.event, r.url, l.at, l.status, l.error, l.took_ms, l.next, l.next_at, l.number
+const LOG: &str = "SELECT l.event, r.url, l.at, l.status, l.error, l.took_ms, l.next, l.next_at, l.number
     FROM delivery_log l JOIN receivers r ON r.id = l.receiver ORDER BY l.id DESC LIMIT $1";
 
 #[async_trait]

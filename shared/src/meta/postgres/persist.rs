@@ -49,7 +49,7 @@ const ENTER: &str = "INSERT INTO ledger (id, scope, state, size, at, reason)
     ON CONFLICT (id) DO NOTHING RETURNING id";
 
 /// The newest version that is there, and the newest that was deleted: no number is given twice. New paths answer with nothing.
-pub(super) const NEWEST: &str = "SELECT p.n, v.version, v.there
+const NEWEST: &str = "SELECT p.n, v.version, v.there
     FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS p(scope, path, n) CROSS JOIN LATERAL (
         (SELECT o.version, true AS there FROM objects o
             WHERE o.scope = p.scope AND o.path = p.path ORDER BY o.version DESC LIMIT 1)
@@ -67,7 +67,7 @@ const OBJECTS: &str =
 const TAKEN: &str = "UPDATE ledger SET state = 'failed', size = 0, reason = $2 WHERE id = ANY($1)";
 
 /// Locks in the order of numbers, whatever order the update goes by.
-pub(super) const USE: &str = "WITH added AS (
+const USE: &str = "WITH added AS (
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS a(id, objects, bytes)),
     locked AS (SELECT s.id FROM scopes s WHERE s.id = ANY($1) ORDER BY s.id FOR NO KEY UPDATE)
     UPDATE scopes s SET objects = s.objects + a.objects, bytes = s.bytes + a.bytes

@@ -17,27 +17,29 @@ const STEP: usize = 500;
 
 const MOVE_HORIZON: &str = "UPDATE progress SET pruned = greatest(pruned, $1)";
 
-pub(super) const TOMBSTONES: &str = "SELECT t.scope, t.path, t.version, s.org, s.project
+const TOMBSTONES: &str = "SELECT t.scope, t.path, t.version, s.org, s.project
     FROM (SELECT scope, path, version FROM tombstones WHERE at < $1 ORDER BY at LIMIT $2) t JOIN scopes s ON s.id = t.scope";
 
 const FORGET_TOMBSTONES: &str = "DELETE FROM tombstones t
     USING unnest($1::bigint[], $2::text[], $3::bigint[]) AS o(scope, path, version)
     WHERE t.scope = o.scope AND t.path = o.path AND t.version = o.version";
 
-pub(super) const LEDGER: &str = "WITH old AS (
+const LEDGER: &str = "WITH old AS (
         SELECT id FROM ledger WHERE state <> 'stored' AND purged AND at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED),
     gone AS (DELETE FROM ledger l USING old WHERE l.id = old.id RETURNING 1)
     SELECT count(*) FROM gone";
 
-/// What is needed still is not relayed, or has a delivery that has not ended.
-pub(super) const EVENTS: &str = "SELECT e.seq, e.time < $2,
-        EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = e.seq)
-        OR EXISTS (SELECT 1 FROM unrelayed u WHERE u.batch = e.seq >> 20)
-    FROM events e WHERE e.seq > $1 ORDER BY e.seq LIMIT $3";
+/// What is needed still is not relayed, or has a delivery that has not ended. Looked up for each event of the step: an EXISTS would
+/// be made into a scan of all that waits.
+const EVENTS: &str = "SELECT s.seq, s.time < $2, d.one IS NOT NULL OR u.one IS NOT NULL
+    FROM (SELECT seq, time FROM events WHERE seq > $1 ORDER BY seq LIMIT $3) s
+    LEFT JOIN LATERAL (SELECT 1 AS one FROM deliveries d WHERE d.seq = s.seq LIMIT 1) d ON true
+    LEFT JOIN LATERAL (SELECT 1 AS one FROM unrelayed u WHERE u.batch = s.seq >> 20 LIMIT 1) u ON true
+    ORDER BY s.seq";
 
 const FORGET_EVENTS: &str = "DELETE FROM events WHERE seq = ANY($1)";
 
-pub(super) const LOG: &str = "SELECT id, at < $2, false FROM delivery_log WHERE id > $1 ORDER BY id LIMIT $3";
+const LOG: &str = "SELECT id, at < $2, false FROM delivery_log WHERE id > $1 ORDER BY id LIMIT $3";
 
 const FORGET_LOG: &str = "DELETE FROM delivery_log WHERE id = ANY($1)";
 

@@ -19,7 +19,7 @@ use crate::{
 /// Batches that one claim takes at first; each further claim takes twice as many.
 const CLAIM: usize = 8;
 
-pub(super) const TAKE: &str = "SELECT batch, next, events FROM unrelayed WHERE batch > $1 ORDER BY batch
+const TAKE: &str = "SELECT batch, next, events FROM unrelayed WHERE batch > $1 ORDER BY batch
     LIMIT $2 FOR UPDATE SKIP LOCKED";
 
 const DONE: &str = "DELETE FROM unrelayed WHERE batch = ANY($1)";
@@ -31,7 +31,7 @@ const NUMBER: &str = "INSERT INTO receivers (url) SELECT r.url FROM unnest($1::t
 
 /// A delivery for each of the events and each receiver that wants its type; and the receivers' counts, which are locked in the order
 /// of numbers, whatever order the update goes by.
-pub(super) const MAKE: &str = "WITH made AS (
+const MAKE: &str = "WITH made AS (
         INSERT INTO deliveries (event, receiver, seq, due)
         SELECT e.id, r.id, e.seq, $4 FROM events e
             JOIN unnest($2::text[], $3::text[]) AS wanted(url, type) ON wanted.type = e.type

@@ -6,6 +6,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     ClientWrapper, Manager, ManagerConfig, Object, Pool, PoolConfig, RecyclingMethod, Runtime, Timeouts,
 };
+use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::{
@@ -88,7 +89,10 @@ impl Server {
     pub(super) async fn begin_by(&self, mode: Mode, deadline: Deadline) -> Result<Transaction<'_>, Fault> {
         let call = self.guard.enter()?;
         let begin = self.begin.get(mode as usize).map_or("BEGIN", String::as_str);
-        match self.guard.waits(deadline.wait(self.pool.get())).await {
+        let begun = Instant::now();
+        let got = deadline.wait(self.pool.get()).await;
+        self.guard.waited(begun);
+        match got {
             Ok(connection) => Ok(Transaction::new(connection, begin, deadline, call)),
             Err(fault) => {
                 call.ended(false);
@@ -124,7 +128,8 @@ impl Server {
     }
 }
 
-/// What the address does not say of the network is said here, so that a connection whose other end is gone is found out.
+/// Has a connection found out whose other end is gone. Where the address says how long to wait, it is believed, but for keepalives:
+/// the driver does not tell whether it said anything of them.
 fn bound(config: &mut tokio_postgres::Config, options: &Options) {
     config.keepalives(true);
     config.keepalives_idle(Duration::from_secs(15));

@@ -14,7 +14,7 @@ use super::{
 use crate::meta::{Attempt, Next};
 
 /// Locks in the order of events.
-pub(super) const PENDING: &str = "SELECT d.event, r.url, d.receiver, d.tries
+const PENDING: &str = "SELECT d.event, r.url, d.receiver, d.tries
     FROM unnest($1::uuid[], $2::text[]) AS a(event, url) JOIN receivers r ON r.url = a.url
     JOIN deliveries d ON d.event = a.event AND d.receiver = r.id
     ORDER BY d.event, d.receiver FOR UPDATE OF d";

@@ -13,7 +13,7 @@ use deadpool_redis::{
         ScriptInvocation, ServerErrorKind,
     },
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{OpenError, trusted::Trusted};
 use crate::{
@@ -89,7 +89,9 @@ impl Connections {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, NoAnswer> {
         self.within(self.deadline, async {
-            let mut connection = self.guard.waits(self.commands.get()).await.map_err(NoAnswer::Connect)?;
+            let begun = Instant::now();
+            let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
+            self.guard.waited(begun);
             let answer = script.invoke_async(&mut *connection).await;
             self.keep_or_drop(connection, answer)
         })
@@ -99,7 +101,9 @@ impl Connections {
     /// Runs commands.
     pub(super) async fn query<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, NoAnswer> {
         self.within(self.deadline, async {
-            let mut connection = self.guard.waits(self.commands.get()).await.map_err(NoAnswer::Connect)?;
+            let begun = Instant::now();
+            let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
+            self.guard.waited(begun);
             let answer = commands.query_async(&mut *connection).await;
             self.keep_or_drop(connection, answer)
         })
