@@ -37,6 +37,7 @@ async fn main() -> Result<ExitCode> {
 }
 
 /// Says where everything is, and how to try it.
+#[expect(clippy::print_stdout, reason = "this is what a person who starts it wants to see")]
 fn announce(fleet: &mut Fleet) {
     println!("nginx listens on http://{ADDRESS}, in front of:");
     for kind in [Kind::Ingest, Kind::Processor, Kind::Catalog] {

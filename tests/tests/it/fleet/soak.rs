@@ -47,7 +47,7 @@ async fn everything_fails_in_turn_and_nothing_is_lost() -> Result<()> {
         }
         sleep(Duration::from_millis(random.u64(..REST_MS))).await;
         let what = fail(&mut fleet, &mut random).await?;
-        println!(
+        eprintln!(
             "{:>4} s: {} acknowledged, {what}",
             LONG.as_secs() - end.saturating_duration_since(Instant::now()).as_secs(),
             uploads.count()
@@ -56,7 +56,7 @@ async fn everything_fails_in_turn_and_nothing_is_lost() -> Result<()> {
     clients.join_all().await;
     fleet.settles(&uploads).await?;
     let others = uploads.others();
-    println!("{} uploads acknowledged, {} deferred, others {others:?}", uploads.count(), uploads.deferred());
+    eprintln!("{} uploads acknowledged, {} deferred, others {others:?}", uploads.count(), uploads.deferred());
     ensure!(others.keys().all(|status| *status == 503), "answers that are no honest 503: {others:?}");
     Ok(())
 }
