@@ -149,7 +149,7 @@ impl CloudBlobs {
 
     async fn new(url: &str, options: Options, budget: Budget) -> Result<Self, ProbeError> {
         let provider = Provider::new(url, &options).await?;
-        let room = Room::new(&budget, options.part_size, options.small_body);
+        let room = Room::new(&budget, options.part_size);
         Ok(Self { provider, options, budget, room })
     }
 

@@ -10,7 +10,7 @@ use super::{
     answer::{Told, Verdict, put_failed, verdict},
     call::{Call, Seen},
     feed::Feed,
-    gather::{Gathered, NoRoom, gather},
+    gather::{BEGINNING, Gathered, NoRoom, gather},
     parts::Multipart,
     pipe::Pipe,
     pour::{Poured, declared, pour},
@@ -180,9 +180,8 @@ impl CloudBlobs {
     ) -> Result<Seal, PutError> {
         let no_room = |error: NoRoom| put_failed(key, error);
         let mut feed = Feed::new(body);
-        let small = self.options.small_body;
-        let begun = self.room.small(small.max(1)).await.map_err(no_room)?;
-        let mut part = gather(&mut feed, begun, small.saturating_add(1)).await?;
+        let begun = self.room.beginning().await.map_err(no_room)?;
+        let mut part = gather(&mut feed, begun, BEGINNING).await?;
         if !part.ended {
             let grown = self.room.grown(part).await.map_err(no_room)?;
             part = gather(&mut feed, grown, self.room.part_size()).await?;

@@ -1,9 +1,9 @@
 //! Finds out what became of a put whose answer was lost: the object, if there is one, says which put made it.
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
-    CloudBlobs,
+    CloudBlobs, PATIENCE,
     answer::{put_failed_by, unavailable},
     call::Call,
     read,
@@ -47,7 +47,8 @@ impl CloudBlobs {
     async fn look(&self, key: &Key, record: &Record) -> Result<Whose, Error> {
         let (path, target) = self.place(key.as_str());
         let call = Call::control(target);
-        let looked = call.run(read::head(&*self.provider.objects, &path)).await;
+        let looked = timeout(PATIENCE, call.run(read::head(&*self.provider.objects, &path))).await;
+        let looked = looked.map_err(|_| super::answer::late("stat", key))?;
         let (_, attributes) =
             looked.map_err(|error| super::answer::failed("stat", key.as_str(), error, &call))?;
         let found = Record::of(&attributes, key).map_err(|error| unavailable("stat", key.as_str(), error))?;

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::PATIENCE;
+
 /// Tries after the first one.
 pub(super) const AGAIN: u32 = 3;
 
@@ -10,15 +14,22 @@ pub(super) const FIRST: Duration = Duration::from_millis(50);
 pub(super) const LONGEST: Duration = Duration::from_secs(2);
 
 /// Waits with full jitter, each up to four times as long as the one before could be: those who failed together do not come back together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backoff {
     waited: u32,
+    begun: Instant,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { waited: 0, begun: Instant::now() }
+    }
 }
 
 impl Backoff {
-    /// The next wait; `None` when it was tried often enough.
+    /// The next wait; `None` when it was tried often or long enough.
     pub(super) fn next(&mut self) -> Option<Duration> {
-        if self.waited >= AGAIN {
+        if self.waited >= AGAIN || self.begun.elapsed() > PATIENCE {
             return None;
         }
         let most = (FIRST * 4_u32.pow(self.waited)).min(LONGEST);
@@ -31,13 +42,16 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    #[test]
-    fn it_is_tried_again_a_few_times_with_waits_within_bounds() {
+    #[tokio::test(start_paused = true)]
+    async fn it_is_tried_again_a_few_times_with_waits_within_bounds() {
         let mut backoff = Backoff::default();
         let waits: Vec<_> = std::iter::from_fn(|| backoff.next()).collect();
         assert_eq!(waits.len(), 3);
         for (wait, most) in waits.iter().zip([50, 200, 800]) {
             assert!(*wait <= Duration::from_millis(most), "{wait:?}");
         }
+        let mut late = Backoff::default();
+        tokio::time::advance(PATIENCE * 2).await;
+        assert_eq!(late.next(), None);
     }
 }

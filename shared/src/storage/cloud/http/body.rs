@@ -12,11 +12,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use object_store::client::{HttpError, HttpErrorKind, HttpRequestBody};
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Sleep, sleep},
+};
 
 use super::{
     super::pipe::{BrokenOff, Pipe},
     Live, NoAnswer,
+    watchdog::Watchdog,
 };
 
 /// Who says nothing to `Expect: 100-continue` for so long is sent the body: some do not know it.
@@ -27,12 +31,23 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a request.
 pub(crate) enum Outgoing {
     /// As `object_store` made it.
-    Whole(HttpRequestBody),
+    Whole {
+        /// The bytes.
+        body: HttpRequestBody,
+        /// Dropped with it, when all of it is written or none will be.
+        _sent: oneshot::Sender<()>,
+    },
     /// A client's frames, in place of it.
     Piped(Piped),
 }
 
 impl Outgoing {
+    /// With what is dropped as soon as it is sent.
+    pub(super) fn whole(body: HttpRequestBody) -> (Self, oneshot::Receiver<()>) {
+        let (_sent, sent) = oneshot::channel();
+        (Self::Whole { body, _sent }, sent)
+    }
+
     pub(super) fn piped(pipe: Arc<Pipe>, turn: u32) -> Self {
         let left = pipe.length();
         Self::Piped(Piped { pipe, turn, left, silence: None, asked: false })
@@ -48,21 +63,21 @@ impl Body for Outgoing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+            Self::Whole { body, .. } => Pin::new(body).poll_frame(context).map_err(Into::into),
             Self::Piped(body) => body.poll_frame(context).map_err(Into::into),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body) => body.is_end_stream(),
+            Self::Whole { body, .. } => body.is_end_stream(),
             Self::Piped(body) => body.left == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => body.size_hint(),
+            Self::Whole { body, .. } => body.size_hint(),
             Self::Piped(body) => SizeHint::with_exact(body.left),
         }
     }
@@ -106,14 +121,13 @@ impl Piped {
 /// The body of an answer, which must bring its next bytes within a time, once it was asked for them.
 pub(super) struct Timed {
     body: Incoming,
-    stall: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
+    silent: Watchdog,
     _live: Live,
 }
 
 impl Timed {
     pub(super) fn new(body: Incoming, stall: Duration, live: Live) -> Self {
-        Self { body, stall, deadline: None, _live: live }
+        Self { body, silent: Watchdog::new(stall), _live: live }
     }
 }
 
@@ -127,13 +141,12 @@ impl Body for Timed {
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         let timed = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut timed.body).poll_frame(context) {
-            timed.deadline = None;
+            timed.silent.rest();
             let failed = |error| HttpError::new(HttpErrorKind::Interrupted, error);
             return Poll::Ready(frame.map(|frame| frame.map_err(failed)));
         }
-        let stall = timed.stall;
-        ready!(timed.deadline.get_or_insert_with(|| Box::pin(sleep(stall))).as_mut().poll(context));
-        Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(stall)))))
+        ready!(timed.silent.poll_late(context));
+        Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(timed.silent.limit())))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,6 +5,7 @@
 
 mod body;
 mod client;
+mod watchdog;
 mod wire;
 
 use std::{
@@ -32,7 +33,10 @@ use object_store::{
         HttpService,
     },
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    select,
+    time::{sleep, timeout},
+};
 
 use self::body::{Outgoing, Timed};
 pub(super) use self::client::{Client, ClientError, Sizes};
@@ -121,8 +125,15 @@ impl Service {
     async fn whole(&self, request: HttpRequest, wait: Duration) -> Result<HttpResponse, HttpError> {
         let live = Live::enter(&self.connector.live);
         let (head, body) = request.into_parts();
-        let request = Request::from_parts(named(head), Outgoing::Whole(body));
-        match timeout(wait, self.connector.client.request(request, live.count())).await {
+        let (body, sent) = Outgoing::whole(body);
+        let request = Request::from_parts(named(head), body);
+        let mut exchange = std::pin::pin!(self.connector.client.request(request, live.count()));
+        // Until it is sent, the connection watches over it.
+        let answer = select! {
+            answer = &mut exchange => Ok(answer),
+            _ = sent => timeout(wait, exchange).await,
+        };
+        match answer {
             Ok(answer) => answer.map(|response| self.answer(response, live)).map_err(failed),
             Err(_) => Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(wait))),
         }

@@ -16,11 +16,10 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection, HttpConnector},
     rt::TokioIo,
 };
-use tokio::{
-    net::TcpStream,
-    time::{Sleep, sleep},
-};
+use tokio::net::TcpStream;
 use tower_service::Service;
+
+use super::watchdog::Watchdog;
 
 /// Makes such connections.
 #[derive(Clone, Debug)]
@@ -40,7 +39,7 @@ impl Service<Uri> for Wires {
 
     fn call(&mut self, address: Uri) -> Self::Future {
         let (connecting, stall) = (self.tcp.call(address), self.stall);
-        Box::pin(async move { Ok(Wire { io: connecting.await?, stall, waiting: None }) })
+        Box::pin(async move { Ok(Wire { io: connecting.await?, unwritten: Watchdog::new(stall) }) })
     }
 }
 
@@ -48,19 +47,17 @@ impl Service<Uri> for Wires {
 #[derive(Debug)]
 pub(super) struct Wire {
     io: TokioIo<TcpStream>,
-    stall: Duration,
-    /// Runs while something is to be written and cannot be.
-    waiting: Option<Pin<Box<Sleep>>>,
+    /// Watches while something is to be written and cannot be.
+    unwritten: Watchdog,
 }
 
 impl Wire {
     fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waiting = None;
+            self.unwritten.rest();
             return written;
         }
-        let stall = self.stall;
-        ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(stall))).as_mut().poll(context));
+        ready!(self.unwritten.poll_late(context));
         // The kernel too is to forget what cannot be written.
         drop(self.io.inner().set_zero_linger());
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the store took no bytes")))
