@@ -42,7 +42,7 @@ impl House {
         let folder = TempDir::new().unwrap();
         let settings = config::load(None, []).unwrap().settings;
         let site = Site::new(folder.path(), &settings);
-        let mut stack = Stack::open(&settings, &site).await.unwrap();
+        let mut stack = Box::pin(Stack::open(&settings, &site)).await.unwrap();
         let blobs = Arc::new(Sealless { inner: Arc::clone(&stack.blobs), reads: AtomicUsize::new(0) });
         stack.blobs = Arc::clone(&blobs) as _;
         let ingest = Ingest::start(&stack, &settings, Gate::default(), &site.budget, &site.tasks);
