@@ -17,7 +17,8 @@ run: setup ## start the embedded system in ./data
 build: setup ## the release binary, target/release/headworks
 	$(CARGO) build --release --locked -p headworks-cli
 
-test: build ## all tests; those in `it` run the release binary
+test: build ## all tests; those in `it` run the release binary and real servers
+	tests/install
 	$(CARGO) test --workspace --locked
 
 check: setup fmt lint doc test ## everything that must hold; people and CI call the same

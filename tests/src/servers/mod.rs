@@ -118,7 +118,7 @@ pub fn program(name: &str, folders: &[&str]) -> Result<PathBuf> {
     let path = environment("PATH").unwrap_or_default();
     let found = folders.iter().copied().chain(path.split(':')).map(|folder| Path::new(folder).join(name));
     let found = found.into_iter().find(|file| file.is_file());
-    found.with_context(|| format!("{name} is not installed: `make setup` does it"))
+    found.with_context(|| format!("{name} is not installed: `tests/install` does it"))
 }
 
 /// Gives a folder to the user whom servers run as that refuse to be root; says who that is, if we are root.

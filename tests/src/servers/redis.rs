@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use redis::{Client, aio::MultiplexedConnection};
+use redis::{AsyncCommands as _, Client, aio::MultiplexedConnection};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{Server, free_address, program};
+use crate::{DEADLINE, until};
 
 /// A private Redis.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ impl Redis {
     /// When it does not start.
     pub async fn start_with(settings: &[&str]) -> Result<Self> {
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let mut redis = Self { folder: tempfile::tempdir()?, address: free_address()?, settings, server: None };
+        let mut redis =
+            Self { folder: tempfile::tempdir()?, address: free_address()?, settings, server: None };
         redis.start_again().await?;
         Ok(redis)
     }
@@ -54,7 +56,11 @@ impl Redis {
         command.args(["--maxmemory-policy", "noeviction"]).args(&self.settings);
         fs::create_dir_all(self.data())?;
         self.server = Some(Server::start("redis", command, self.folder.path(), self.address).await?);
-        Ok(())
+        let look = async || {
+            let mut redis = self.connect().await?;
+            Ok(redis.ping::<()>().await.err())
+        };
+        until("Redis to have loaded its file", DEADLINE, look, Option::is_none).await.map(drop)
     }
 
     /// `kill -9`.

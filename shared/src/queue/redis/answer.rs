@@ -58,8 +58,7 @@ fn read(row: &Row, claim: u64) -> Result<Claimed, Strange> {
     let priority = line.checked_sub(1).and_then(|at| Priority::ALL.get(at)).ok_or(Strange::Value)?;
     let id = id.parse().map_err(|_| Strange::Value)?;
     let payload: JobPayload = serde_json::from_slice(payload)?;
-    let ticket =
-        Ticket { priority: *priority, job: id, entry: number(entry).ok_or(Strange::Value)?, claim };
+    let ticket = Ticket { priority: *priority, job: id, entry: number(entry).ok_or(Strange::Value)?, claim };
     let job = Job { id, priority: *priority, tries: *tries, payload };
     Ok(Claimed { job: Arc::new(job), ticket, deliveries: *deliveries })
 }

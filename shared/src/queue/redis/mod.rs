@@ -25,7 +25,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use deadpool_redis::redis::{FromRedisValue, InfoDict, Pipeline, Script, ScriptInvocation};
+use deadpool_redis::redis::{FromRedisValue, Script, ScriptInvocation};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -68,7 +68,7 @@ pub struct PoolState {
     pub size: usize,
     /// Open, and used by nobody.
     pub available: usize,
-    /// Callers that wait for one.
+    /// Callers that have none yet.
     pub waiting: usize,
     /// How many there may be.
     pub max: usize,
@@ -119,7 +119,8 @@ impl RedisQueue {
     /// Makes what is missing; see `scripts/found.lua`. Answers the epoch.
     async fn found(&self) -> Result<String, NoAnswer> {
         let epoch = format!("{:032x}", fastrand::u128(..));
-        let founded: String = self.connections.invoke(self.with_keys(&self.scripts.found).arg(&epoch)).await?;
+        let founded: String =
+            self.connections.invoke(self.with_keys(&self.scripts.found).arg(&epoch)).await?;
         if founded == epoch {
             info!(epoch, "queue founded in Redis");
         }
@@ -268,15 +269,10 @@ impl JobQueue for RedisQueue {
     }
 
     async fn incarnation(&self) -> Result<String, Error> {
-        let mut both = Pipeline::new();
-        both.cmd("INFO").arg("server").cmd("HGET").arg(self.keys.queue()).arg("epoch");
-        let (info, epoch): (InfoDict, Option<String>) =
-            self.connections.query(&both).await.map_err(unavailable)?;
-        let epoch = match epoch {
-            Some(epoch) => epoch,
-            None => self.found().await.map_err(unavailable)?,
-        };
-        Ok(format!("{}-{epoch}", info.get::<String>("run_id").unwrap_or_default()))
+        // Founding a queue that is there changes nothing, and tells its epoch.
+        let epoch = self.found().await.map_err(unavailable)?;
+        let run = server::run_id(&self.connections).await.map_err(unavailable)?;
+        Ok(format!("{}-{epoch}", run.unwrap_or_default()))
     }
 }
 

@@ -9,27 +9,36 @@ use super::{
     OpenError,
     connections::{Connections, NoAnswer},
 };
-use crate::report::Report;
 
 /// Scripts need the flags, and `XADD` and `XCLAIM` the rules, of 7.0.
 const OLDEST: (u32, u32) = (7, 0);
 
 /// Refuses a server that would break promises, and warns of one that loses more than it must.
 pub(super) async fn check(connections: &Connections) -> Result<(), OpenError> {
-    let asked = connections.query::<(InfoDict,)>(Pipeline::new().cmd("INFO")).await;
-    let (info,) = match asked {
-        Ok(info) => info,
-        Err(NoAnswer::Ask(error)) if !error.is_io_error() && error.code().is_some() => {
-            warn!(error = %Report(&error), "Redis does not tell what it is: it must be 7.0 or later, and evict nothing");
-            return Ok(());
-        }
-        Err(error) => return Err(OpenError::Unreachable(Box::new(error))),
+    let info = ask(connections).await.map_err(|error| OpenError::Unreachable(Box::new(error)))?;
+    let Some(info) = info else {
+        warn!("Redis does not tell what it is: it must be 7.0 or later, and evict nothing");
+        return Ok(());
     };
     judge(&Facts {
         version: info.get("redis_version"),
         policy: info.get("maxmemory_policy"),
         aof: info.get("aof_enabled"),
     })
+}
+
+/// Names the run of the server: another one after each start, and on each replica.
+pub(super) async fn run_id(connections: &Connections) -> Result<Option<String>, NoAnswer> {
+    Ok(ask(connections).await?.and_then(|info| info.get("run_id")))
+}
+
+/// What the server tells of itself; `None` when it answers that it tells nothing.
+async fn ask(connections: &Connections) -> Result<Option<InfoDict>, NoAnswer> {
+    match connections.query::<(InfoDict,)>(Pipeline::new().cmd("INFO")).await {
+        Ok((info,)) => Ok(Some(info)),
+        Err(NoAnswer::Ask(error)) if matches!(error.code(), Some("ERR" | "NOPERM")) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What `INFO` told.
@@ -53,7 +62,9 @@ fn judge(facts: &Facts) -> Result<(), OpenError> {
         None => warn!("Redis does not tell its maxmemory-policy: it must be noeviction"),
     }
     if facts.aof == Some(0) {
-        warn!("Redis keeps no append-only file: after it restarts, queued jobs wait for the sweep to find them");
+        warn!(
+            "Redis keeps no append-only file: after it restarts, queued jobs wait for the sweep to find them"
+        );
     }
     Ok(())
 }
@@ -63,7 +74,6 @@ fn parse(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
-
 
 #[cfg(test)]
 mod tests {
