@@ -2,8 +2,12 @@
 
 use std::{future::Future, time::Duration};
 
+use deadpool::{
+    Runtime,
+    managed::{self, Object, PoolError},
+};
 use deadpool_redis::{
-    Connection, Manager, Pool, PoolError, Runtime,
+    Manager,
     redis::{
         self, AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult,
         ScriptInvocation, ServerErrorKind,
@@ -11,7 +15,10 @@ use deadpool_redis::{
 };
 use tokio::time::timeout;
 
-use super::{OpenError, PoolState};
+use super::{OpenError, PoolState, trusted::Trusted};
+
+type Pool = managed::Pool<Trusted>;
+type Connection = Object<Trusted>;
 
 /// The longest that a waiter listens before it looks again by itself: so long may a ring be missed whose hearer was cut off.
 pub(super) const LISTEN: Duration = Duration::from_secs(1);
@@ -30,7 +37,7 @@ pub(super) enum NoAnswer {
     #[error("no answer from Redis within {0:?}")]
     Late(Duration),
     #[error("connect to Redis")]
-    Connect(#[source] PoolError),
+    Connect(#[source] PoolError<RedisError>),
     #[error("ask Redis")]
     Ask(#[source] RedisError),
 }
@@ -63,8 +70,8 @@ impl Connections {
     ) -> Result<T, NoAnswer> {
         self.within(self.deadline, async {
             let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
-            let answer = script.invoke_async(&mut connection).await;
-            keep_or_drop(connection, answer)
+            let answer = script.invoke_async(&mut *connection).await;
+            self.keep_or_drop(connection, answer)
         })
         .await
     }
@@ -73,8 +80,8 @@ impl Connections {
     pub(super) async fn query<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, NoAnswer> {
         self.within(self.deadline, async {
             let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
-            let answer = commands.query_async(&mut connection).await;
-            keep_or_drop(connection, answer)
+            let answer = commands.query_async(&mut *connection).await;
+            self.keep_or_drop(connection, answer)
         })
         .await
     }
@@ -102,12 +109,27 @@ impl Connections {
         }
     }
 
+    /// A connection that failed, or leads to a server that is not the one to write to any more, does not go back into the pool.
+    fn keep_or_drop<T>(&self, connection: Connection, answer: RedisResult<T>) -> Result<T, NoAnswer> {
+        answer.map_err(|error| {
+            let read_only = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+            if error.is_io_error() || error.is_unrecoverable_error() || read_only {
+                self.commands.manager().doubt();
+                drop(Connection::take(connection));
+            }
+            NoAnswer::Ask(error)
+        })
+    }
+
     async fn within<T>(
         &self,
         deadline: Duration,
         work: impl Future<Output = Result<T, NoAnswer>>,
     ) -> Result<T, NoAnswer> {
-        timeout(deadline, work).await.unwrap_or(Err(NoAnswer::Late(self.deadline)))
+        timeout(deadline, work).await.unwrap_or_else(|_| {
+            self.commands.manager().doubt();
+            Err(NoAnswer::Late(self.deadline))
+        })
     }
 }
 
@@ -116,7 +138,7 @@ fn pool(url: &str, size: usize, deadline: Duration, response: Duration) -> Resul
         .set_connection_timeout(Some(deadline))
         .set_response_timeout(Some(response));
     let manager = Manager::new_with_config(url, config).map_err(|source| OpenError::Url(Box::new(source)))?;
-    Pool::builder(manager)
+    Pool::builder(Trusted::new(manager))
         .max_size(size.max(1))
         .wait_timeout(Some(deadline))
         .create_timeout(Some(deadline))
@@ -126,26 +148,13 @@ fn pool(url: &str, size: usize, deadline: Duration, response: Duration) -> Resul
         .map_err(|source| OpenError::Pool(Box::new(source)))
 }
 
-/// A connection that failed, or leads to a server that is not the one to write to any more, does not go back into the pool.
-fn keep_or_drop<T>(connection: Connection, answer: RedisResult<T>) -> Result<T, NoAnswer> {
-    answer.map_err(|error| {
-        if error.is_unrecoverable_error()
-            || error.is_io_error()
-            || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
-        {
-            drop(Connection::take(connection));
-        }
-        NoAnswer::Ask(error)
-    })
-}
-
 /// A connection that may be blocked. Cut off before the answer it is closed, so that it takes no ring that nobody hears.
 struct Ear(Option<Connection>);
 
 impl Ear {
     async fn listen(&mut self, command: &Cmd) -> RedisResult<()> {
         let Some(connection) = &mut self.0 else { return Ok(()) };
-        command.query_async::<redis::Value>(connection).await?;
+        command.query_async::<redis::Value>(&mut **connection).await?;
         // Back into the pool.
         self.0 = None;
         Ok(())

@@ -37,6 +37,11 @@ impl Keys {
         &self.0
     }
 
+    /// Those that `scripts/push_keys.lua` names.
+    pub(super) fn of_push(&self, priority: Priority) -> [&str; 6] {
+        [0, 1, 2, 3, 4, 5 + priority.index()].map(|at| self.0[at].as_str())
+    }
+
     /// The queue's own facts: its epoch, and whose turn it is.
     pub(super) fn queue(&self) -> &str {
         &self.0[0]

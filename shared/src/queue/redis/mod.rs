@@ -17,6 +17,7 @@ mod keys;
 mod lost;
 mod scripts;
 mod server;
+mod trusted;
 
 use std::{
     fmt,
@@ -227,7 +228,7 @@ impl JobQueue for RedisQueue {
 
     async fn push(&self, job: Job, holder: Option<&Holder>) -> Result<(), Error> {
         let payload = serde_json::to_vec(&job.payload).map_err(unavailable)?;
-        let mut call = self.with_keys(&self.scripts.push);
+        let mut call = self.scripts.push.key(&self.keys.of_push(job.priority));
         call.arg(line(job.priority)).arg(job.id.to_string()).arg(job.tries).arg(payload);
         call.arg(holder.map_or("", |holder| &holder.0));
         call.arg(job.priority.share_of(self.settings.capacity));

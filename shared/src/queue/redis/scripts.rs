@@ -30,7 +30,7 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             lease: script!("", "keys" "now" "credits" "lease"),
-            push: script!("", "keys" "now" "credits" "ring" "push"),
+            push: script!("", "push_keys" "now" "credits" "ring" "push"),
             claim: script!(" flags=allow-oom", "keys" "now" "ring" "promote" "claim"),
             done: script!(" flags=allow-oom", "keys" "now" "standing" "done"),
             extend: script!(" flags=allow-oom", "keys" "now" "standing" "extend"),

@@ -3,7 +3,8 @@
 -- ARGV: how many at most; the consumer; the claim's number, which no other claim has; its lease, in µs; the three weights.
 -- Answers in how many µs time will bring the next job (-1: not at all), and of each job: its priority's number, its entry, its id, its tries,
 -- how often it was handed out, its payload.
-local max, consumer, claim, lease = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local max, consumer, claim = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local till = string.format('%.0f', now + ARGV[4])
 
 -- Fails before anything is written when a group is gone.
 local ready, left = {}, 0
@@ -11,7 +12,7 @@ for p = 1, 3 do
   local pending = redis.call('XPENDING', LINES[p], GROUP)[1]
   promote(p, max)
   local unread = math.max(redis.call('XLEN', LINES[p]) - pending, 0)
-  ready[p] = unread + redis.call('ZCOUNT', LEASES[p], '-inf', now)
+  ready[p] = unread + redis.call('ZCOUNT', LEASES[p], '-inf', stamp)
   left = left + ready[p]
 end
 
@@ -38,12 +39,12 @@ local function hand_out(p, entry, fields, deliveries)
   for _, value in ipairs({ p, entry, fields[2], fields[4], fields[6] + deliveries, fields[8] }) do
     jobs[#jobs + 1] = value
   end
-  leases[#leases + 1] = now + lease
+  leases[#leases + 1] = till
   leases[#leases + 1] = entry .. ':' .. claim
 end
 
 local function hand_out_lapsed(p, most)
-  local lapsed = redis.call('ZRANGEBYSCORE', LEASES[p], '-inf', now, 'LIMIT', 0, most)
+  local lapsed = redis.call('ZRANGEBYSCORE', LEASES[p], '-inf', stamp, 'LIMIT', 0, most)
   for _, member in ipairs(lapsed) do
     local entry = string.match(member, '[^:]+')
     local before = redis.call('XPENDING', LINES[p], GROUP, entry, entry, 1)[1]

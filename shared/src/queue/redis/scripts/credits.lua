@@ -3,24 +3,20 @@ local function count_of(field)
   return tonumber(redis.call('HGET', CREDITS, field) or 0)
 end
 
-local function set_credits(p, holder, before, after)
-  if after ~= before then
-    redis.call('HINCRBY', CREDITS, p, after - before)
-    if after > 0 then
-      redis.call('HSET', CREDITS, p .. ':' .. holder, after)
-    else
-      redis.call('HDEL', CREDITS, p .. ':' .. holder)
-    end
-  end
-end
-
--- Grants whose time is up are gone before anything else is counted.
-for _, holder in ipairs(redis.call('ZRANGEBYSCORE', HOLDERS, '-inf', now)) do
+-- A holder has nothing any more.
+local function forget(holder)
   for p = 1, 3 do
-    set_credits(p, holder, count_of(p .. ':' .. holder), 0)
+    redis.call('HINCRBY', CREDITS, p, 0 - count_of(p .. ':' .. holder))
   end
+  redis.call('HDEL', CREDITS, '1:' .. holder, '2:' .. holder, '3:' .. holder)
   redis.call('ZREM', HOLDERS, holder)
 end
 
--- What the bound is about: every job has its place in JOBS, wherever else it is.
-local total = redis.call('ZCARD', JOBS) + count_of(1) + count_of(2) + count_of(3)
+-- What the bound is about: every job has its place in JOBS, wherever else it is; and grants whose time is up are gone before the others
+-- are counted.
+local function count()
+  for _, holder in ipairs(redis.call('ZRANGEBYSCORE', HOLDERS, '-inf', stamp)) do
+    forget(holder)
+  end
+  return redis.call('ZCARD', JOBS) + count_of(1) + count_of(2) + count_of(3)
+end

@@ -3,14 +3,14 @@
 local depth = {}
 for p = 1, 3 do
   local pending = redis.call('XPENDING', LINES[p], GROUP)[1]
-  local lapsed = redis.call('ZCOUNT', LEASES[p], '-inf', now)
-  local due = redis.call('ZCOUNT', DELAYED[p], '-inf', now)
+  local lapsed = redis.call('ZCOUNT', LEASES[p], '-inf', stamp)
+  local due = redis.call('ZCOUNT', DELAYED[p], '-inf', stamp)
   depth[p] = math.max(redis.call('XLEN', LINES[p]) - pending, 0) + lapsed + due
   depth[3 + p] = redis.call('ZCARD', LEASES[p]) - lapsed
   depth[6 + p] = redis.call('ZCARD', DELAYED[p]) - due
   depth[9 + p] = tonumber(redis.call('HGET', CREDITS, p) or 0)
 end
-for _, holder in ipairs(redis.call('ZRANGEBYSCORE', HOLDERS, '-inf', now)) do
+for _, holder in ipairs(redis.call('ZRANGEBYSCORE', HOLDERS, '-inf', stamp)) do
   for p = 1, 3 do
     depth[9 + p] = depth[9 + p] - tonumber(redis.call('HGET', CREDITS, p .. ':' .. holder) or 0)
   end

@@ -3,6 +3,7 @@ if redis.call('EXISTS', QUEUE) == 0 then
   return redis.error_reply('UNFOUNDED the queue has no epoch')
 end
 
--- Redis' own clock is the only one that counts, in µs since 1970.
+-- Redis' own clock is the only one that counts, in µs since 1970. Redis prints a large number slowly, so it is a text where it can be.
 local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+local stamp = string.format('%s%06d', time[1], time[2])
+local now = tonumber(stamp)

@@ -2,19 +2,25 @@
 -- changes nothing, and spends the credit.
 -- ARGV: the priority's number; the job's id; its tries; its payload; the holder, or nothing; the priority's share.
 -- Answers 1, or 0 when there is neither credit nor room.
-local p, id, holder, share = tonumber(ARGV[1]), ARGV[2], ARGV[5], tonumber(ARGV[6])
+local p, id, tries, job, holder, share = unpack(ARGV)
 
-local credits = holder ~= '' and count_of(p .. ':' .. holder) or 0
-local known = redis.call('ZSCORE', JOBS, id)
-if not known and credits == 0 and total >= share then
-  return 0
+-- A credit is as good as its grant.
+local function spend()
+  local field = p .. ':' .. holder
+  local credits = redis.call('HMGET', CREDITS, p, field)
+  local till = redis.call('ZSCORE', HOLDERS, holder)
+  if not till or tonumber(till) <= now or tonumber(credits[2] or 0) == 0 then
+    return false
+  end
+  redis.call('HSET', CREDITS, p, credits[1] - 1, field, credits[2] - 1)
+  return true
 end
-if credits > 0 then
-  set_credits(p, holder, credits, credits - 1)
+
+if not (holder ~= '' and spend()) and count() >= tonumber(share) then
+  return redis.call('ZSCORE', JOBS, id) and 1 or 0
 end
-if not known then
-  redis.call('ZADD', JOBS, now, id)
-  redis.call('XADD', LINES[p], '*', 'id', id, 'tries', ARGV[3], 'handed', 0, 'job', ARGV[4])
+if redis.call('ZADD', JOBS, 'NX', stamp, id) == 1 then
+  redis.call('XADD', LINE, '*', 'id', id, 'tries', tries, 'handed', '0', 'job', job)
   ring()
 end
 return 1
