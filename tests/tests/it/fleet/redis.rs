@@ -5,6 +5,7 @@ mod faults;
 mod leases;
 mod scripts;
 mod start;
+mod wakes;
 
 use std::{
     sync::{

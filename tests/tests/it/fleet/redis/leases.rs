@@ -64,27 +64,3 @@ async fn jobs_of_a_claim_that_was_cut_off_are_claimed_by_the_next() -> Result<()
     ensure!(claimed.len() == 5 && claimed.iter().all(|one| one.deliveries == 1), "{claimed:?}");
     Ok(())
 }
-
-/// A reader that goes away in the middle takes no ring with it that somebody else should have heard.
-#[tokio::test]
-async fn a_waiter_that_is_cut_off_leaves_the_bell_to_others() -> Result<()> {
-    let redis = Redis::start_with(&[]).await?;
-    let (queue, mut raw) = (open(&redis, LASTING).await?, redis.connect().await?);
-    for _ in 0..20 {
-        drop(timeout(Duration::from_millis(10), queue.claim(1, DEADLINE)).await);
-    }
-    let mut blocked = async || {
-        let info: redis::InfoDict = cmd("INFO").arg("clients").query_async(&mut raw).await?;
-        Ok(info.get::<u64>("blocked_clients"))
-    };
-    until("nobody to be blocked", DEADLINE, &mut blocked, |blocked| *blocked == Some(0)).await?;
-    let waiting = timeout(DEADLINE, queue.claim(1, 2 * DEADLINE));
-    let push = async {
-        until("one to wait", DEADLINE, &mut blocked, |blocked| *blocked == Some(1)).await?;
-        fill(&queue, 0..1).await
-    };
-    let (claimed, pushed) = tokio::join!(waiting, push);
-    pushed?;
-    ensure!(claimed??.len() == 1);
-    Ok(())
-}
