@@ -3,8 +3,10 @@
 //! One that was used a moment ago is taken at its word: asking it first (`PING`) would double the round trips of every push. Since one
 //! failure is seldom alone, none is trusted that was last used before the last failure.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use deadpool::managed::{self, Metrics, RecycleResult};
 use deadpool_redis::{

@@ -202,3 +202,15 @@ async fn others_can_look_into_the_file() {
     drop(queue);
     assert_eq!(peek_depth(&path, &clock).expect("look"), expected);
 }
+
+#[tokio::test]
+async fn a_file_has_one_name_for_ever_and_another_file_another() {
+    let (folder, other, clock) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+        Clock::manual(START),
+    );
+    let name = open(&folder, &clock).incarnation().await.expect("a name");
+    assert_eq!(open(&folder, &clock).incarnation().await.expect("a name"), name);
+    assert_ne!(open(&other, &clock).incarnation().await.expect("a name"), name);
+}
