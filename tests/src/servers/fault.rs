@@ -6,6 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -16,7 +17,11 @@ use tokio::{
         tcp::{ReadHalf, WriteHalf},
     },
     task::JoinSet,
+    time::sleep,
 };
+
+/// How often it is looked whether a client that is not read from is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What happens to a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,7 +173,7 @@ async fn exchange(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
             take(&mut from, None, &head, head.length, shared).await?;
             answer(&mut client, status).await
         }
-        Some(Fault::Silence) => client.ready(Interest::ERROR).await.map(drop),
+        Some(Fault::Silence) => gone(&client).await,
         Some(Fault::ResetBeforeBody) => client.set_zero_linger(),
         Some(fault) => pass(client, &head, fault.into(), shared).await,
         None => pass(client, &head, Passage::default(), shared).await,
@@ -211,8 +216,7 @@ async fn pass(mut client: TcpStream, head: &Head, passage: Passage, shared: &Sha
         let body = async {
             take(&mut from, Some(&mut on), head, limit, shared).await?;
             if short && passage.stall {
-                // It reads nothing any more, and notices only a reset.
-                from.ready(Interest::ERROR).await?;
+                gone(from.as_ref()).await?;
             }
             if short { Err(io::ErrorKind::ConnectionReset.into()) } else { watch(&mut from).await }
         };
@@ -224,6 +228,18 @@ async fn pass(mut client: TcpStream, head: &Head, passage: Passage, shared: &Sha
         server.set_zero_linger()?;
     }
     broken
+}
+
+/// Reads nothing, and waits until the client goes away.
+async fn gone(client: &TcpStream) -> io::Result<()> {
+    loop {
+        let ready = client.ready(Interest::READABLE | Interest::ERROR).await?;
+        if ready.is_read_closed() || ready.is_error() {
+            return Ok(());
+        }
+        // What is unread keeps it ready.
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 /// A client that goes away ends the exchange.

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_body_is_given_away_once_and_for_its_own_length_only() {
         let target = Endpoint::of(&address("http://s3/b/k"), "k").unwrap().target("k");
-        let pipe = Arc::new(Pipe::new(5));
+        let pipe = Arc::new(Pipe::new(5, &Arc::default()));
         let put = |call: &Call, bytes| call.way(&Method::PUT, None, &length(bytes));
         let call = Call::piped(target.clone(), &pipe);
         assert!(matches!(call.way(&Method::GET, None, &length(5)), Ok(Way::AsItIs)));

@@ -53,7 +53,7 @@ impl<'a> Multipart<'a> {
 
     /// The next part, of `length` bytes, straight from the client.
     pub(super) async fn stream(&mut self, feed: &mut Feed<'_>, length: u64) -> Result<(), PutError> {
-        let pipe = Arc::new(Pipe::new(length));
+        let pipe = Arc::new(Pipe::new(length, &self.blobs.provider.live));
         let call = Call::piped(self.target.clone(), &pipe);
         let part = self.upload()?.put_part(declared(length));
         let poured = pour(call.run(part), &pipe, feed, (&self.blobs.budget, &self.blobs.options)).await;

@@ -1,4 +1,4 @@
-//! Hands the frames of a client's body over to the request that carries them to the store, one at a time.
+//! Hands the frames of a client's body over to the request that carries them to the store, few at a time.
 //!
 //! The client's side lives in the put, which may borrow the body; the store's side in the connection's task. The gate between them is
 //! shut until the store has said that it wants the body: until then nothing of the client is read, and a refused request can be sent
@@ -6,20 +6,30 @@
 //! of the length that it declared, so that nothing of it becomes visible.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
+use super::http::FEW;
 use crate::limits::Leased;
+
+/// How many bytes may be on their way when few requests are; among many it is one frame.
+const AMONG_FEW: usize = 128 << 10;
 
 /// Between the client's frames and the request's body.
 #[derive(Debug)]
 pub(super) struct Pipe {
     length: u64,
+    /// Requests under way: among few, each may have more on its way, so that neither side wakes the other for each frame.
+    live: Arc<AtomicUsize>,
     state: Mutex<State>,
     store: AtomicWaker,
     client: AtomicWaker,
@@ -30,8 +40,9 @@ struct State {
     /// Which request may read: the one that was made last.
     turn: u32,
     gate: Gate,
-    /// The next frame on its way.
-    frame: Option<Bytes>,
+    /// The next frames on their way, and how many bytes they are.
+    frames: VecDeque<Bytes>,
+    waiting: usize,
     /// How many bytes requests have taken.
     taken: u64,
     end: End,
@@ -53,10 +64,11 @@ enum End {
 }
 
 impl Pipe {
-    /// A pipe for a body of `length` bytes.
-    pub(super) fn new(length: u64) -> Self {
+    /// A pipe for a body of `length` bytes, one of `live`.
+    pub(super) fn new(length: u64, live: &Arc<AtomicUsize>) -> Self {
         Self {
             length,
+            live: Arc::clone(live),
             state: Mutex::default(),
             store: AtomicWaker::default(),
             client: AtomicWaker::default(),
@@ -100,7 +112,7 @@ impl Pipe {
     /// Whether all bytes have passed.
     pub(super) fn is_drained(&self) -> bool {
         let state = self.state();
-        state.end == End::Whole && state.frame.is_none()
+        state.end == End::Whole && state.frames.is_empty()
     }
 
     /// Waits until the store wants the body.
@@ -110,13 +122,22 @@ impl Pipe {
 
     /// Waits until there is room for a frame.
     pub(super) async fn room(&self) {
-        self.until(|state| state.frame.is_none()).await;
+        let few = self.live.load(Ordering::Relaxed) <= FEW;
+        self.until(|state| state.frames.is_empty() || (few && state.waiting < AMONG_FEW)).await;
+    }
+
+    /// Waits until all frames are taken.
+    pub(super) async fn empty(&self) {
+        self.until(|state| state.frames.is_empty()).await;
     }
 
     /// Puts the next frame on its way; its lease goes back when it is written.
     pub(super) fn push(&self, frame: Bytes, lease: Leased) {
         let frame = Bytes::from_owner(Held { frame, _lease: lease });
-        self.state().frame = Some(frame);
+        let mut state = self.state();
+        state.waiting += frame.len();
+        state.frames.push_back(frame);
+        drop(state);
         self.store.wake();
     }
 
@@ -129,9 +150,9 @@ impl Pipe {
     /// No more frames follow, and the request must come to nothing; unless all of them had passed before.
     pub(super) fn break_off(&self) {
         let mut state = self.state();
-        if state.end == End::NotYet || state.frame.is_some() {
+        if state.end == End::NotYet || !state.frames.is_empty() {
             state.end = End::Broken;
-            state.frame = None;
+            state.frames = VecDeque::new();
         }
         drop(state);
         self.store.wake();
@@ -147,11 +168,15 @@ impl Pipe {
         if state.gate == Gate::Shut {
             return Poll::Pending;
         }
-        match state.frame.take() {
+        match state.frames.pop_front() {
             Some(frame) => {
                 state.taken += frame.len() as u64;
+                state.waiting -= frame.len();
+                let emptied = state.frames.is_empty();
                 drop(state);
-                self.client.wake();
+                if emptied {
+                    self.client.wake();
+                }
                 Poll::Ready(Ok(frame))
             }
             None if state.end == End::Whole => Poll::Ready(Err(BrokenOff)),
@@ -212,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_passes_before_the_gate_opens_and_then_each_frame_once() {
-        let (pipe, budget) = (Pipe::new(4), Budget::new(1 << 20));
+        let (pipe, budget) = (Pipe::new(4, &Arc::new(AtomicUsize::new(FEW + 1))), Budget::new(1 << 20));
         let turn = pipe.begin().unwrap();
         assert!(pipe.wanted().now_or_never().is_none() && take(&pipe, turn).is_pending());
         pipe.open(turn);
@@ -231,7 +256,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_untouched_body_can_be_sent_again_and_a_touched_one_cannot() {
-        let (pipe, budget) = (Pipe::new(4), Budget::new(1 << 20));
+        let (pipe, budget) = (Pipe::new(4, &Arc::new(AtomicUsize::new(FEW + 1))), Budget::new(1 << 20));
         let first = pipe.begin().unwrap();
         pipe.open(first);
         pipe.push(Bytes::from_static(b"abcd"), budget.lease(4).await);
@@ -246,7 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_put_that_goes_away_breaks_the_request_off() {
-        let (pipe, budget) = (Pipe::new(4), Budget::new(1 << 20));
+        let (pipe, budget) = (Pipe::new(4, &Arc::new(AtomicUsize::new(FEW + 1))), Budget::new(1 << 20));
         let turn = pipe.begin().unwrap();
         pipe.open(turn);
         let guard = BreakOff(&pipe);

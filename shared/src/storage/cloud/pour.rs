@@ -119,15 +119,15 @@ async fn pass_on(
         left -= frame.len() as u64;
         usual = frame.len().next_power_of_two().clamp(FIRST_LEASE, MAX_LEASE);
         hasher.update(&frame);
-        room(pipe, stall).await?;
+        within(stall, pipe.room()).await?;
         pipe.push(frame, lease);
     }
     pipe.finish();
-    room(pipe, stall).await
+    within(stall, pipe.empty()).await
 }
 
-async fn room(pipe: &Pipe, stall: Duration) -> Result<(), Poured> {
-    timeout(stall, pipe.room()).await.map_err(|_| Poured::Stalled(Stalled::Store(stall)))
+async fn within(stall: Duration, taken: impl Future<Output = ()>) -> Result<(), Poured> {
+    timeout(stall, taken).await.map_err(|_| Poured::Stalled(Stalled::Store(stall)))
 }
 
 /// A body stopped on its way.

@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicUsize},
 };
 
 use async_trait::async_trait;
@@ -36,6 +36,8 @@ pub(super) struct Provider {
     pub(super) prefix: String,
     /// Only S3's unfinished uploads can be listed; the others' end by a rule of the bucket.
     pub(super) s3: Option<S3>,
+    /// Requests under way.
+    pub(super) live: Arc<AtomicUsize>,
 }
 
 /// Lists page by page.
@@ -119,8 +121,8 @@ impl Provider {
             "s3" | "s3a" => Self::s3(place, options).await,
             "gs" => {
                 let builder = builder!(GoogleCloudStorageBuilder, place, options, "google_");
-                let (store, endpoint, _) = build!(builder, Condition::Gcs, place, options);
-                Ok(Self::of(Arc::new(store), endpoint, place.prefix))
+                let (store, endpoint, connector) = build!(builder, Condition::Gcs, place, options);
+                Ok(Self::of(Arc::new(store), endpoint, place.prefix, connector.live))
             }
             "az" | "azure" | "abfs" | "abfss" => Self::azure(place, options).await,
             _ => Err(ProbeError::Url { url: url.to_owned() }),
@@ -139,7 +141,7 @@ impl Provider {
         let plain = ClientOptions::new().with_allow_http(endpoint.is_plain());
         let http = connector.connect(&plain).map_err(ProbeError::settings)?;
         let s3 = S3 { store: store.clone(), region, signed, http };
-        Ok(Self { s3: Some(s3), ..Self::of(Arc::new(store), endpoint, place.prefix) })
+        Ok(Self { s3: Some(s3), ..Self::of(Arc::new(store), endpoint, place.prefix, connector.live) })
     }
 
     async fn azure(place: Place<'_>, options: &Options) -> Result<Self, ProbeError> {
@@ -147,14 +149,19 @@ impl Provider {
         let account = builder.get_config_value(&AzureConfigKey::AccountName).unwrap_or_default();
         let credentials = Arc::new(OnceLock::new());
         let condition = Condition::Azure { account, credentials: Arc::clone(&credentials) };
-        let (store, endpoint, _) = build!(builder, condition, place, options);
+        let (store, endpoint, connector) = build!(builder, condition, place, options);
         credentials.get_or_init(|| Arc::clone(store.credentials()));
-        Ok(Self::of(Arc::new(store), endpoint, place.prefix))
+        Ok(Self::of(Arc::new(store), endpoint, place.prefix, connector.live))
     }
 
-    fn of<S: ObjectStore + PaginatedListStore>(store: Arc<S>, endpoint: Endpoint, prefix: String) -> Self {
+    fn of<S: ObjectStore + PaginatedListStore>(
+        store: Arc<S>,
+        endpoint: Endpoint,
+        prefix: String,
+        live: Arc<AtomicUsize>,
+    ) -> Self {
         let listing = Listing(Arc::clone(&store) as Arc<dyn PaginatedListStore>);
-        Self { objects: store, listing, endpoint, prefix, s3: None }
+        Self { objects: store, listing, endpoint, prefix, s3: None, live }
     }
 }
 

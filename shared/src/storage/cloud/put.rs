@@ -114,7 +114,7 @@ impl CloudBlobs {
         let record = Record::new(Some(envelope), None);
         let options = create_only(key, &record)?;
         let (path, target) = self.place(key.as_str());
-        let pipe = Arc::new(Pipe::new(length));
+        let pipe = Arc::new(Pipe::new(length, &self.provider.live));
         let call = Call::piped(target, &pipe);
         let mut feed = Feed::new(body);
         let put = call.run(self.provider.objects.put_opts(&path, declared(length), options));

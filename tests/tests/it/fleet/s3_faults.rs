@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use headworks_shared::{
     model::Seal,
@@ -142,7 +142,7 @@ async fn a_streamed_body_that_breaks_in_the_store_is_nowhere() -> Result<()> {
         ensure!(broken.proxy.left() == 0, "{fault:?} did not come to pass");
         let head = broken.store.stat(std::slice::from_ref(&key)).await.remove(0);
         ensure!(matches!(head, Err(Error::NotFound)), "{fault:?}: {head:?}");
-        broken.assert_clean(&[]).await?;
+        broken.assert_clean(&[]).await.with_context(|| format!("after {fault:?}"))?;
     }
     Ok(())
 }

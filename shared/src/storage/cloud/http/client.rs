@@ -31,7 +31,7 @@ use super::{body::Outgoing, wire::Wires};
 const IDLE: Duration = Duration::from_secs(15);
 
 /// With more requests than this, each has small buffers.
-const FEW: usize = 250;
+pub(crate) const FEW: usize = 250;
 
 /// Buffers of one connection, in bytes.
 #[derive(Clone, Copy, Debug)]

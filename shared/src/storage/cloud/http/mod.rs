@@ -39,7 +39,7 @@ use tokio::{
 };
 
 use self::body::{Outgoing, Timed};
-pub(super) use self::client::{Client, ClientError, Sizes};
+pub(super) use self::client::{Client, ClientError, FEW, Sizes};
 use super::{
     call::{Call, Way},
     condition::Condition,

@@ -39,7 +39,9 @@ impl Service<Uri> for Wires {
 
     fn call(&mut self, address: Uri) -> Self::Future {
         let (connecting, stall) = (self.tcp.call(address), self.stall);
-        Box::pin(async move { Ok(Wire { io: connecting.await?, unwritten: Watchdog::new(stall) }) })
+        Box::pin(async move {
+            Ok(Wire { io: connecting.await?, unwritten: Watchdog::new(stall), unanswered: false })
+        })
     }
 }
 
@@ -49,6 +51,8 @@ pub(super) struct Wire {
     io: TokioIo<TcpStream>,
     /// Watches while something is to be written and cannot be.
     unwritten: Watchdog,
+    /// Whether something was written that the store has said nothing to yet.
+    unanswered: bool,
 }
 
 impl Wire {
@@ -58,9 +62,17 @@ impl Wire {
             return written;
         }
         ready!(self.unwritten.poll_late(context));
-        // The kernel too is to forget what cannot be written.
-        drop(self.io.inner().set_zero_linger());
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the store took no bytes")))
+    }
+}
+
+impl Drop for Wire {
+    /// What was broken off is reset: the kernel too is to forget what the store has not read, and the store is to know at once.
+    fn drop(&mut self) {
+        if self.unanswered {
+            // Where that fails, there is no connection any more.
+            drop(self.io.inner().set_zero_linger());
+        }
     }
 }
 
@@ -70,6 +82,7 @@ impl Write for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.unanswered = true;
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
         self.watch(context, written)
     }
@@ -93,6 +106,7 @@ impl Write for Wire {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.unanswered = true;
         let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
         self.watch(context, written)
     }
@@ -104,7 +118,9 @@ impl Read for Wire {
         context: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        self.unanswered &= read.is_pending();
+        read
     }
 }
 
