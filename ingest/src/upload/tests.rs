@@ -59,7 +59,7 @@ async fn a_repeat_is_known_by_the_ledger_without_reading_the_object() {
     let house = House::new();
     let (first, _) = send(&house, "hello", None).await;
     let lease = house.stack.queue.claim(1, std::time::Duration::from_secs(5)).await.unwrap();
-    let job = lease[0].job.clone();
+    let job = &lease[0].job;
     let JobPayload::ObjectStoredV1 { envelope, seal, .. } = job.payload.clone();
     let record = Record { id: job.id, envelope, seal, failure: None };
     house.stack.meta.persist(&[record], Clock::system().now()).await.unwrap();
