@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use anyhow::Result;
-use anyhow::ensure;
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use futures_util::future::try_join_all;
 use headworks_shared::{
     limits::Budget,
@@ -25,6 +25,9 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use super::s3::{PART, PLENTY, options, url};
+
+/// A body of known length above this goes by parts.
+const LIMIT: u64 = 6 << 20;
 
 /// A server of credentials, and what it was asked.
 #[derive(Debug)]
@@ -62,13 +65,13 @@ impl Fake {
 async fn answer(
     request: Request<Incoming>,
     heard: Arc<Mutex<Vec<Asked>>>,
-) -> Result<Response<Full<bytes::Bytes>>, std::convert::Infallible> {
+) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let mut body = Limited::new(body, 1 << 20);
     let mut bytes = 0;
     while let Some(Ok(frame)) = body.frame().await {
-        bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+        bytes += frame.data_ref().map_or(0, Bytes::len);
     }
     if let Ok(mut heard) = heard.lock() {
         heard.push((head.method, path.clone(), bytes));
@@ -86,31 +89,54 @@ async fn answer(
     Ok(Response::new(Full::from(text)))
 }
 
-/// Puts bodies of every kind, many at once, and looks at what came of them and at what the server of credentials was sent.
-async fn put_all(fake: &Fake, options: Options, server: &S3) -> Result<()> {
+/// A body for each way that bytes go: whole, streamed, in parts that are streamed, in parts that are held.
+fn bodies() -> [(&'static str, Bytes, bool); 5] {
+    let planned = usize::try_from(LIMIT).unwrap_or_default() + 1;
+    [
+        ("whole", content(1000, 1), true),
+        ("whole, of unknown length", content(1000, 2), false),
+        ("streamed", content(1 << 20, 3), true),
+        ("in streamed parts", content(planned, 4), true),
+        ("in held parts", content(PART + 70_000, 5), false),
+    ]
+}
+
+/// Puts one body after another. Puts at the same time would share what one of them has fetched: so it is made sure of each that
+/// credentials were fetched in the very call that carried its bytes.
+async fn put_each(fake: &Fake, mut options: Options, server: &S3) -> Result<()> {
+    options.single_put_limit = LIMIT;
     let store = CloudBlobs::open(&url(), options, Budget::new(PLENTY)).await?;
-    let before = fake.asked().len();
-    ensure!(before > 0, "the probe asked for no credentials");
-    let sizes = [1000, 200_000, 1 << 20, PART + 70_000];
-    let puts = (0..4).flat_map(|seed| sizes.map(|size| (content(size, seed), seed % 2 == 0)));
-    let puts = puts.map(async |(content, known)| {
-        let key = key();
+    for (way, content, known) in bodies() {
+        let (key, before) = (key(), fake.asked().len());
         let mut body = Body::new(frames(&content, &[16 << 10]));
         if known {
             body = body.announcing(content.len());
         }
-        store.put(&key, &envelope("a"), &mut body).await?;
+        store.put(&key, &envelope("a"), &mut body).await.with_context(|| way)?;
+        // One request makes a whole or a streamed object; begin, two parts and complete make one of parts.
+        let (asked, requests) = (fake.asked().len() - before, if way.contains("parts") { 4 } else { 1 });
+        ensure!(asked >= requests, "{way}: {requests} requests, and credentials were fetched {asked} times");
         let (_, back) = conformance::read(&store, &key, None).await?;
-        ensure!(back == content, "{} bytes came back other than they were put", content.len());
-        anyhow::Ok(())
-    });
-    try_join_all(puts).await?;
-    let asked = fake.asked();
-    ensure!(asked.len() > before + 4, "credentials were fetched {} times", asked.len() - before);
-    for (method, path, bytes) in asked {
+        ensure!(back == content, "{way}: {} bytes came back other than they were put", content.len());
+    }
+    for (method, path, bytes) in fake.asked() {
         ensure!(bytes == 0, "{method} {path} was sent {bytes} bytes");
     }
-    ensure!(server.objects()?.len() == 16 && server.unfinished()? == 0);
+    ensure!(server.objects()?.len() == bodies().len() && server.unfinished()? == 0);
+    Ok(())
+}
+
+/// Puts many bodies at the same time.
+async fn put_together(fake: &Fake, options: Options) -> Result<()> {
+    let store = CloudBlobs::open(&url(), options, Budget::new(PLENTY)).await?;
+    let puts = (0..20).map(|seed| (content(200_000, seed), &store)).map(async |(content, store)| {
+        let key = key();
+        store.put(&key, &envelope("a"), &mut Body::of(&content)).await?;
+        ensure!(conformance::read(store, &key, None).await?.1 == content, "other bytes came back");
+        Ok(())
+    });
+    try_join_all(puts).await?;
+    ensure!(fake.asked().iter().all(|(_, _, bytes)| *bytes == 0), "{:?}", fake.asked());
     Ok(())
 }
 
@@ -129,7 +155,8 @@ async fn an_instances_credentials_are_fetched_amid_puts_and_get_no_body() -> Res
     let (server, fake) = (S3::start().await?, Fake::start().await?);
     let mut options = without_keys(&server);
     options.variables.push(variable("AWS_METADATA_ENDPOINT", format!("http://{}", fake.address)));
-    put_all(&fake, options, &server).await?;
+    put_each(&fake, options.clone(), &server).await?;
+    put_together(&fake, options).await?;
     let puts = fake.asked().iter().filter(|(method, ..)| *method == Method::PUT).count();
     ensure!(puts > 4, "its tokens are put, as objects are; there were {puts}");
     Ok(())
@@ -145,5 +172,6 @@ async fn a_containers_credentials_are_fetched_amid_puts_and_get_no_body() -> Res
         variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}/credentials", fake.address)),
         variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token.path().to_string_lossy()),
     ]);
-    put_all(&fake, options, &server).await
+    put_each(&fake, options.clone(), &server).await?;
+    put_together(&fake, options).await
 }
