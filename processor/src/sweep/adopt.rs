@@ -241,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn all_hours_that_are_touched_are_looked_at() {
+    fn all_hours_that_are_touched_are_looked_at_the_last_one_first() {
         let hours = |from: &str, to: &str| -> Vec<String> {
             let hour = |at: Timestamp| at.day_and_hour().1;
             hours(from.parse().unwrap(), to.parse().unwrap()).map(hour).collect()
         };
-        assert_eq!(hours("2026-11-21T04:55:00Z", "2026-11-21T05:05:00Z"), ["04", "05"]);
+        assert_eq!(hours("2026-11-21T04:55:00Z", "2026-11-21T05:05:00Z"), ["05", "04"]);
         assert_eq!(hours("2026-11-21T05:00:00Z", "2026-11-21T05:10:00Z"), ["05"]);
-        assert_eq!(hours("2026-11-20T23:59:59Z", "2026-11-21T01:00:00Z"), ["23", "00", "01"]);
+        assert_eq!(hours("2026-11-20T23:59:59Z", "2026-11-21T01:00:00Z"), ["01", "00", "23"]);
     }
 }
