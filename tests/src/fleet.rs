@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long a fleet may take to settle what faults left: leases lapse, breakers close, deliveries that were cut off are tried again.
-const SETTLED: Duration = Duration::from_secs(90);
+const SETTLED: Duration = Duration::from_secs(180);
 
 /// Short waits, so that what a fault left is found soon; and marks that only a test itself can reach, not whatever else runs here.
 const IMPATIENT: [(&str, &str); 15] = [

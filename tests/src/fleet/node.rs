@@ -1,6 +1,6 @@
 //! One process of a fleet.
 
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
@@ -10,6 +10,9 @@ use crate::{
     servers::{Server, free_address},
     until,
 };
+
+/// The longest time to start: a busy machine starts many at once.
+const START: Duration = Duration::from_secs(60);
 
 /// What a process does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +65,7 @@ impl Node {
         let server = Server::start(kind.as_str(), command, &folder, admin).await?;
         let node = Self { kind, server, listen, admin, dead: false };
         let ready = async || Ok(node.operators().get("/readyz").send().await?.status);
-        until("a process to be ready", DEADLINE, ready, |status| *status == 200).await?;
+        until("a process to be ready", START, ready, |status| *status == 200).await?;
         Ok(node)
     }
 

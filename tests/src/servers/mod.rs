@@ -54,7 +54,7 @@ impl Server {
             }
             Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
         };
-        let up = until(&format!("{name} to listen on {address}"), DEADLINE, look, |up| *up).await;
+        let up = until(&format!("{name} to listen on {address}"), 3 * DEADLINE, look, |up| *up).await;
         up.with_context(|| server.said())?;
         Ok(server)
     }
