@@ -22,7 +22,6 @@ type Work = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub(super) struct Lanes {
     line: Arc<Mutex<Line>>,
-    /// None at all: work is done where it is asked for.
     most: usize,
 }
 
@@ -38,11 +37,6 @@ impl Lanes {
         Self { line: Arc::default(), most }
     }
 
-    /// For a file system in memory, which keeps nobody waiting: a copy is made sooner than a thread is woken.
-    pub(super) fn in_place() -> Self {
-        Self::new(0)
-    }
-
     /// Puts work in line; it runs in any case, also when nobody waits for its result.
     pub(super) fn run<T: Send + 'static>(
         &self,
@@ -50,13 +44,7 @@ impl Lanes {
     ) -> Running<T> {
         let (tell, told) = oneshot::channel();
         // When nobody wants to know, the result is dropped there: that is what removes a staged file.
-        let work = move || drop(tell.send(work()));
-        if self.most == 0 {
-            // A panic was told by its hook; whoever waits is told by the dropped channel.
-            drop(catch_unwind(AssertUnwindSafe(work)));
-            return Running(told);
-        }
-        let work = Box::new(work);
+        let work = Box::new(move || drop(tell.send(work())));
         let mut line = self.line();
         line.waiting.push_back(work);
         if line.running < self.most {
@@ -164,16 +152,6 @@ mod tests {
         let lanes = Lanes::new(1);
         let broken = lanes.run(|| -> io::Result<()> { panic!("broken on purpose") });
         assert!(broken.await.is_err());
-        assert_eq!(lanes.run(|| Ok(7)).await.unwrap(), 7);
-    }
-
-    #[tokio::test]
-    async fn in_place_work_is_done_when_it_is_asked_for_and_a_panic_ends_itself_alone() {
-        let lanes = Lanes::in_place();
-        let here = std::thread::current().id();
-        let there = lanes.run(move || Ok(std::thread::current().id()));
-        assert_eq!(there.await.unwrap(), here);
-        assert!(lanes.run(|| -> io::Result<()> { panic!("broken on purpose") }).await.is_err());
         assert_eq!(lanes.run(|| Ok(7)).await.unwrap(), 7);
     }
 }

@@ -114,12 +114,8 @@ impl DiskBlobs {
         let Options { fsync, small_body } = options;
         let tree = Arc::new(Tree::new(root, stage, fsync));
         // Without syncs writing is work for a core, and not waiting.
-        let cores = || std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let lanes = match fsync {
-            true => Lanes::new(SYNCING),
-            false if probe::is_in_memory(root) => Lanes::in_place(),
-            false => Lanes::new(cores()),
-        };
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let lanes = Lanes::new(if fsync { SYNCING } else { cores });
         Self { tree, lanes, budget, small_body, streams: Arc::default() }
     }
 

@@ -85,13 +85,6 @@ pub(super) fn try_out(root: &Path, stage: &Stage) -> Result<(), ProbeError> {
     }
 }
 
-/// Whether the folder is on a file system that lives in memory.
-pub(super) fn is_in_memory(root: &Path) -> bool {
-    /// `TMPFS_MAGIC` of linux/magic.h.
-    const TMPFS: u64 = 0x0102_1994;
-    rustix::fs::statfs(root).is_ok_and(|disk| u64::try_from(disk.f_type).is_ok_and(|kind| kind == TMPFS))
-}
-
 /// The part of the disk that is free for this process, 0 to 1.
 #[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 52 bits")]
 pub(super) fn free_ratio(root: &Path) -> io::Result<f64> {

@@ -33,16 +33,6 @@ mod without_fsync {
     crate::storage_conformance!(|| super::shared(super::NONE));
 }
 
-/// Where files are written in place.
-mod in_memory {
-    crate::storage_conformance!(|| async {
-        let root = tempfile::tempdir_in("/dev/shm").unwrap();
-        assert!(super::super::probe::is_in_memory(root.path()));
-        let blobs = super::DiskBlobs::open(root.path(), super::NONE, super::Budget::new(super::PLENTY));
-        (std::sync::Arc::new(blobs.unwrap()) as std::sync::Arc<dyn super::Blobs>, root)
-    });
-}
-
 async fn shared(options: Options) -> (Arc<dyn Blobs>, TempDir) {
     let (blobs, root) = fresh(options, &Budget::new(PLENTY));
     (Arc::new(blobs), root)
