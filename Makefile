@@ -32,6 +32,8 @@ soak: setup ## three minutes of kills and faults under load, then an audit; HEAD
 check: setup fmt lint doc test ## everything that must hold; people and CI call the same
 	target/release/headworks docs docs --check
 	target/release/headworks config check
+	target/release/headworks config check --config config/fleet.toml
+	target/release/headworks config check --config config/high-load.toml
 
 fmt: ## the format is rustfmt's
 	$(CARGO) fmt --all --check

@@ -27,6 +27,7 @@ use headworks_shared::{
     model::{Envelope, Hasher, Priority, Scope, Seal, Timestamp, UploadId},
     outcomes::Outcomes,
     queue::{self, memory::MemoryQueue},
+    resilience::RetriesOf,
     shutdown::{Stop, Tasks},
     stack::Stack,
     storage::{
@@ -80,6 +81,7 @@ impl World {
             meta,
             outcomes: Outcomes::default(),
             registry: Registry::default(),
+            retries: RetriesOf::default(),
             tasks: Tasks::new(Stop::new()),
         };
         Self { catalog: Catalog::new(&stack.stores()), stack, folder }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use headworks_shared::{outcomes::Outcome, report::Report, shutdown::Stop, stack::Stack};
+use headworks_shared::{
+    meta::Error, model::UploadId, outcomes::Outcome, report::Report, shutdown::Stop, stack::Stack,
+};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
@@ -17,17 +19,19 @@ pub(crate) async fn watch(stack: Stack, stop: Stop) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let ids = stack.outcomes.waited_for(PAGE);
-        if ids.is_empty() {
-            continue;
-        }
-        match stack.meta.states(&ids).await {
-            Ok(states) => {
-                let ended = ids.into_iter().zip(states).filter_map(|(id, state)| Some((id, state?)));
-                ended.for_each(|(id, state)| stack.outcomes.tell(id, &Outcome { state, reason: None }));
+        for ids in stack.outcomes.waited_for().chunks(PAGE) {
+            if let Err(error) = ask(&stack, ids).await {
+                // They wait on, and are answered when their time is up.
+                debug!(error = %Report(&error), "ledger not asked for who waits");
+                break;
             }
-            // They wait on, and are answered when their time is up.
-            Err(error) => debug!(error = %Report(&error), "ledger not asked for who waits"),
         }
     }
+}
+
+async fn ask(stack: &Stack, ids: &[UploadId]) -> Result<(), Error> {
+    let states = stack.meta.states(ids).await?;
+    let ended = ids.iter().zip(states).filter_map(|(id, state)| Some((*id, state?)));
+    ended.for_each(|(id, state)| stack.outcomes.tell(id, &Outcome { state, reason: None }));
+    Ok(())
 }

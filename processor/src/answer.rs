@@ -87,7 +87,10 @@ impl Processor {
             };
             match result {
                 Ok(()) => return,
-                Err(_) if failures < TRIES => sleep(Backoff::CALL.wait(failures)).await,
+                Err(_) if failures < TRIES => {
+                    self.stack.retries.queue.again();
+                    sleep(Backoff::CALL.wait(failures)).await;
+                }
                 Err(error) => {
                     warn!(?answer, error = %Report(&error), "queue takes no answer, jobs come again")
                 }

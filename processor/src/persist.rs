@@ -129,6 +129,7 @@ async fn write_part(
             Err(Error::Unavailable(error)) if !last => {
                 failures += 1;
                 debug!(failures, error = %error, "batch not written yet");
+                processor.stack.retries.database.again();
                 stop.run_until_cancelled(sleep(Backoff::CALL.wait(failures))).await;
             }
             result => {

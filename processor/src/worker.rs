@@ -67,6 +67,7 @@ pub(crate) async fn run(
             Err(error) => {
                 failures += 1;
                 warn!(failures, error = %Report(&error), "no jobs claimed");
+                processor.stack.retries.queue.again();
                 stop.run_until_cancelled(sleep(Backoff::CALL.wait(failures))).await;
             }
         }

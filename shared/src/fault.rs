@@ -25,18 +25,6 @@ pub enum Point {
 }
 
 impl Point {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::AfterMarker,
-        Self::AfterBody,
-        Self::AfterPush,
-        Self::AfterClaim,
-        Self::BeforeCommit,
-        Self::AfterCommit,
-        Self::AfterDone,
-        Self::AfterDelivery,
-    ];
-
     /// Its name in the environment.
     pub const fn as_str(self) -> &'static str {
         match self {

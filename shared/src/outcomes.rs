@@ -31,9 +31,9 @@ impl Outcomes {
         Listener { id, heard, outcomes: self.clone() }
     }
 
-    /// The uploads that somebody waits for, at most `most`.
-    pub fn waited_for(&self, most: usize) -> Vec<UploadId> {
-        self.lock().keys().take(most).copied().collect()
+    /// The uploads that somebody waits for.
+    pub fn waited_for(&self) -> Vec<UploadId> {
+        self.lock().keys().copied().collect()
     }
 
     /// Tells all who listen for `id`.

@@ -27,7 +27,7 @@ use crate::{
         redis::{OpenError as RedisError, Options as RedisOptions, RedisQueue},
         sqlite::{SqliteQueue, peek_depth, waiting},
     },
-    resilience::{Guard, Rule},
+    resilience::{Guard, RetriesOf, Rule},
     shutdown::Tasks,
     storage::{
         self,
@@ -57,6 +57,8 @@ pub struct Stack {
     pub outcomes: Outcomes,
     /// Where metrics are registered.
     pub registry: Registry,
+    /// Counts calls that are tried again.
+    pub retries: RetriesOf,
     /// Runs tasks, and ends them.
     pub tasks: Tasks,
 }
@@ -85,7 +87,8 @@ impl Stack {
         let Stores { clock, blobs, meta, registry, tasks } = Stores::open(settings, site).await?;
         let node = new_node();
         let queue = open_queue(settings, site, &clock, &node).await?;
-        Ok(Self { node, clock, blobs, queue, meta, outcomes: Outcomes::default(), registry, tasks })
+        let (outcomes, retries) = (Outcomes::default(), site.retries.clone());
+        Ok(Self { node, clock, blobs, queue, meta, outcomes, registry, retries, tasks })
     }
 
     /// All of it but the queue.
@@ -185,6 +188,7 @@ fn cloud_options(settings: &Settings, site: &Site) -> CloudOptions {
         part_size: storage.part_size.as_usize(),
         single_put_limit: storage.single_put.0,
         streams: settings.ingest.limits.streams,
+        retries: site.retries.store.clone(),
         ..CloudOptions::new(config::environment(), site.tasks.clone())
     }
 }

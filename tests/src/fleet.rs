@@ -8,6 +8,7 @@ mod uploads;
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use headworks_shared::fault::Point;
 use tempfile::TempDir;
 
 pub use self::{
@@ -100,6 +101,14 @@ impl Fleet {
         Self::start_as(Shape { binaries: binary::fleet()?, of_each: 1, store, settings: &IMPATIENT }).await
     }
 
+    /// Starts the servers alone.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub async fn servers(store: Store) -> Result<Self> {
+        Self::start_as(Shape { binaries: binary::fleet()?, of_each: 0, store, settings: &IMPATIENT }).await
+    }
+
     /// Starts the servers, and processes as told.
     ///
     /// # Errors
@@ -169,16 +178,26 @@ impl Fleet {
         self.folder.path().join("fleet.toml")
     }
 
-    /// Starts one more process, which dies at `failpoint`.
+    /// Starts one more process, which dies when it comes to a point for the given time.
     ///
     /// # Errors
     /// When it does not start.
-    pub async fn add(&mut self, kind: Kind, failpoint: Option<&str>) -> Result<usize> {
+    pub async fn add(&mut self, kind: Kind, dies_at: Option<(Point, u64)>) -> Result<usize> {
+        let added = self.begin(kind, dies_at).await?;
+        self.nodes[added].is_ready().await?;
+        Ok(added)
+    }
+
+    /// Starts one more process, and does not wait until it is ready.
+    ///
+    /// # Errors
+    /// When it does not answer its operators.
+    pub async fn begin(&mut self, kind: Kind, dies_at: Option<(Point, u64)>) -> Result<usize> {
         let mut command = self.command(self.binaries.of(kind));
-        if let Some(failpoint) = failpoint {
-            command.env("HEADWORKS_FAILPOINT", failpoint);
+        if let Some((point, time)) = dies_at {
+            command.env("HEADWORKS_FAILPOINT", format!("{}:{time}", point.as_str()));
         }
-        let node = Node::start(kind, command, self.folder.path(), self.nodes.len()).await?;
+        let node = Node::begin(kind, command, self.folder.path(), self.nodes.len()).await?;
         self.nodes.push(node);
         Ok(self.nodes.len() - 1)
     }

@@ -19,6 +19,7 @@ use headworks_shared::{
     model::{Envelope, Hasher, Job, Scope, Seal, Timestamp, UploadId},
     outcomes::Outcomes,
     queue::{Holder, JobQueue as _},
+    resilience::RetriesOf,
     shutdown::{Stop, Tasks},
     stack::Stack,
     storage::{
@@ -79,6 +80,7 @@ impl House {
             meta: Arc::clone(&meta) as _,
             outcomes: Outcomes::default(),
             registry: Registry::default(),
+            retries: RetriesOf::default(),
             tasks: Tasks::new(Stop::new()),
         };
         Self { stack, settings, blobs, meta, queue, tasks, folder }

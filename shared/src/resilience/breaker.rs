@@ -60,11 +60,8 @@ enum State {
 
 /// The call was not made: the dependency rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{target} failed too often, its calls rest for {rest:?}")]
-pub struct Open {
-    target: &'static str,
-    rest: Duration,
-}
+#[error("{0} failed too often, its calls rest")]
+pub struct Open(&'static str);
 
 /// One call. What came of it is said once; a call that nobody heard the end of says nothing.
 #[derive(Debug)]
@@ -90,19 +87,12 @@ impl Breaker {
         {
             self.change(&mut state, State::HalfOpen { left: self.rule.successes, succeeded: 0 });
         }
-        let refused = match &mut *state {
-            State::Closed { .. } => None,
-            State::Open { until } => Some(*until - now),
-            State::HalfOpen { left: 0, .. } => Some(Duration::ZERO),
-            State::HalfOpen { left, .. } => {
-                *left -= 1;
-                None
-            }
-        };
-        match refused {
-            Some(rest) => Err(Open { target: self.target, rest }),
-            None => Ok(Call(Some(self))),
+        match &mut *state {
+            State::Closed { .. } => {}
+            State::Open { .. } | State::HalfOpen { left: 0, .. } => return Err(Open(self.target)),
+            State::HalfOpen { left, .. } => *left -= 1,
         }
+        Ok(Call(Some(self)))
     }
 
     fn ended(&self, succeeded: bool) {

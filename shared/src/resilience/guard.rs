@@ -1,40 +1,30 @@
 //! What guards and counts the calls to one dependency.
 
-use prometheus::{Histogram, IntCounter};
+use prometheus::Histogram;
 use tokio::time::Instant;
 
-use super::{Breaker, Call, Open, Rule};
+use super::{Breaker, Call, Open, Retries, RetriesOf, Rule};
 use crate::telemetry::metrics::Registry;
 
 /// A breaker, and what is told of the calls that it lets through.
 #[derive(Clone, Debug)]
 pub struct Guard {
     breaker: Breaker,
-    counts: Option<Counts>,
-}
-
-#[derive(Clone, Debug)]
-struct Counts {
-    waited: Histogram,
-    retries: IntCounter,
+    waited: Option<Histogram>,
+    retries: Retries,
 }
 
 impl Guard {
     /// A guard that tells nobody.
     pub fn silent(target: &'static str, rule: Rule) -> Self {
-        Self { breaker: Breaker::new(target, rule, None), counts: None }
+        Self { breaker: Breaker::new(target, rule, None), waited: None, retries: Retries::default() }
     }
 
     /// The guards of the queue and of the database; registers their metrics, so there is one pair for each registry.
-    pub fn both(registry: &Registry) -> [Self; 2] {
+    pub fn both(registry: &Registry, retries: &RetriesOf) -> [Self; 2] {
         let states = registry.gauges(
             "headworks_breaker_state",
             "Whether calls to a dependency go through: 0 all, 1 some to see, 2 none.",
-            &["target"],
-        );
-        let retries = registry.counters(
-            "headworks_retries_total",
-            "Calls to a dependency that were tried again.",
             &["target"],
         );
         let waited = registry.seconds_by(
@@ -42,16 +32,18 @@ impl Guard {
             "How long callers waited for a connection.",
             &["pool"],
         );
-        [("queue", "redis", Rule::QUEUE), ("database", "database", Rule::DATABASE)].map(
-            |(target, pool, rule)| {
-                let counts = Counts {
-                    waited: waited.with_label_values(&[pool]),
-                    retries: retries.with_label_values(&[target]),
-                };
-                let state = states.with_label_values(&[target]);
-                Self { breaker: Breaker::new(target, rule, Some(state)), counts: Some(counts) }
-            },
-        )
+        [
+            ("queue", "redis", Rule::QUEUE, &retries.queue),
+            ("database", "database", Rule::DATABASE, &retries.database),
+        ]
+        .map(|(target, pool, rule, retries)| {
+            let state = states.with_label_values(&[target]);
+            Self {
+                breaker: Breaker::new(target, rule, Some(state)),
+                waited: Some(waited.with_label_values(&[pool])),
+                retries: retries.clone(),
+            }
+        })
     }
 
     /// Begins a call.
@@ -64,15 +56,13 @@ impl Guard {
 
     /// A connection was waited for since `begun`.
     pub fn waited(&self, begun: Instant) {
-        if let Some(counts) = &self.counts {
-            counts.waited.observe(begun.elapsed().as_secs_f64());
+        if let Some(waited) = &self.waited {
+            waited.observe(begun.elapsed().as_secs_f64());
         }
     }
 
     /// A call is tried again.
     pub fn retried(&self) {
-        if let Some(counts) = &self.counts {
-            counts.retries.inc();
-        }
+        self.retries.again();
     }
 }

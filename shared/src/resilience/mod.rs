@@ -3,7 +3,9 @@
 mod backoff;
 mod breaker;
 mod guard;
+mod retries;
 
 pub use backoff::Backoff;
 pub use breaker::{Breaker, Call, Open, Rule};
 pub use guard::Guard;
+pub use retries::{Retries, RetriesOf};

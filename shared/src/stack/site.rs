@@ -8,7 +8,7 @@ use std::{
 use crate::{
     config::Settings,
     limits::Budget,
-    resilience::Guard,
+    resilience::{Guard, RetriesOf},
     shutdown::{Stop, Tasks},
     telemetry::{
         metrics::Registry,
@@ -27,6 +27,8 @@ pub struct Site {
     pub tasks: Tasks,
     /// Where metrics are registered.
     pub registry: Registry,
+    /// Calls that were tried again.
+    pub retries: RetriesOf,
     pub(super) queue: Guard,
     pub(super) database: Guard,
     pools: PoolGauges,
@@ -36,13 +38,15 @@ impl Site {
     /// A process whose relative paths begin in `data_dir`, and which may buffer as much as the settings say.
     pub fn new(data_dir: &Path, settings: &Settings) -> Self {
         let registry = Registry::default();
-        let [queue, database] = Guard::both(&registry);
+        let retries = RetriesOf::all(&registry);
+        let [queue, database] = Guard::both(&registry, &retries);
         Self {
             data_dir: data_dir.to_owned(),
             budget: Budget::new(settings.ingest.limits.buffer.as_usize()),
             tasks: Tasks::new(Stop::new()),
             pools: PoolGauges::new(&registry),
             registry,
+            retries,
             queue,
             database,
         }

@@ -47,8 +47,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts one, and waits until it is ready.
-    pub(super) async fn start(
+    /// Starts one, and waits until it answers its operators.
+    pub(super) async fn begin(
         kind: Kind,
         mut command: Command,
         folder: &Path,
@@ -63,10 +63,33 @@ impl Node {
         let folder = folder.join(format!("{}-{number}", kind.as_str()));
         std::fs::create_dir_all(&folder)?;
         let server = Server::start(kind.as_str(), command, &folder, admin).await?;
-        let node = Self { kind, server, listen, admin, dead: false };
-        let ready = async || Ok(node.operators().get("/readyz").send().await?.status);
-        until("a process to be ready", START, ready, |status| *status == 200).await?;
-        Ok(node)
+        Ok(Self { kind, server, listen, admin, dead: false })
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn is_ready(&self) -> Result<()> {
+        let ready = async || self.readiness().await;
+        until("a process to be ready", START, ready, |status| *status == 200).await.map(drop)
+    }
+
+    /// What `/readyz` answers.
+    ///
+    /// # Errors
+    /// When nothing is answered.
+    pub async fn readiness(&self) -> Result<u16> {
+        Ok(self.operators().get("/readyz").send().await?.status)
+    }
+
+    /// Waits until it has ended by itself, and says what it said last.
+    ///
+    /// # Errors
+    /// When it lives on.
+    pub async fn gives_up(&mut self) -> Result<String> {
+        self.ends("a process to give up").await?;
+        Ok(self.server.said())
     }
 
     /// What it does.
@@ -123,9 +146,12 @@ impl Node {
     /// # Errors
     /// When it lives on.
     pub async fn dies(&mut self) -> Result<()> {
+        self.ends("a process to die at its failpoint").await
+    }
+
+    async fn ends(&mut self, what: &str) -> Result<()> {
         let server = &mut self.server;
-        until("a process to die at its failpoint", DEADLINE, async || Ok(server.has_ended()), |ended| *ended)
-            .await?;
+        until(what, DEADLINE, async || Ok(server.has_ended()), |ended| *ended).await?;
         self.dead = true;
         Ok(())
     }

@@ -83,6 +83,12 @@ impl Server {
         Ok(())
     }
 
+    /// The processor time that it has used, its children not counted.
+    pub fn cpu(&self) -> Duration {
+        let process = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        process.map(postgres::cpu_of).unwrap_or_default()
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))

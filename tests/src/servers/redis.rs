@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -105,6 +106,14 @@ impl Redis {
         fs::remove_dir_all(self.data())?;
         copy_all(copy.path(), &self.data())?;
         Ok(())
+    }
+
+    /// The processor time that it has used.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn cpu(&self) -> Result<Duration> {
+        Ok(self.server.as_ref().context("Redis runs")?.cpu())
     }
 
     /// Its URL.

@@ -10,3 +10,4 @@ mod s3_credentials;
 mod s3_faults;
 mod s3_probe;
 mod soak;
+mod starts;

@@ -54,9 +54,9 @@ impl NoAnswer {
     fn is_failure(&self) -> bool {
         match self {
             Self::Late(_) | Self::Connect(_) => true,
-            // An answer, unless it is that there is none now.
+            // These are answers. When its memory is full it takes no more, but still gives what it has.
             Self::Ask(error) => {
-                !error.code().is_some_and(|code| matches!(code, "UNFOUNDED" | "NOGROUP" | "NOSCRIPT"))
+                !error.code().is_some_and(|code| matches!(code, "UNFOUNDED" | "NOGROUP" | "NOSCRIPT" | "OOM"))
             }
             Self::Resting(_) => false,
         }

@@ -102,6 +102,8 @@ pub(super) struct Seen {
     /// What the bytes add up to, where the store says so.
     pub(super) checksum: Option<Crc64>,
     tries: u32,
+    /// Whether it may answer otherwise when it is asked again.
+    may_pass: bool,
 }
 
 /// How a request is to be sent.
@@ -182,9 +184,14 @@ impl Call {
     }
 
     /// Remembers what the store answered; a request that was not sent is no answer.
-    pub(super) fn saw(&self, status: Option<StatusCode>, checksum: Option<Crc64>) {
+    pub(super) fn saw(&self, status: Option<StatusCode>, checksum: Option<Crc64>, may_pass: bool) {
         let mut seen = self.lock();
-        (seen.status, seen.checksum) = (status, checksum);
+        (seen.status, seen.checksum, seen.may_pass) = (status, checksum, may_pass);
+    }
+
+    /// Whether the request before this one failed, so that this one asks again.
+    pub(super) fn is_again(&self) -> bool {
+        self.lock().may_pass
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {

@@ -48,6 +48,7 @@ use super::{Blobs, Content, Error, Head, Health, Key, Listed, Prefix, PutError, 
 use crate::{
     limits::Budget,
     model::{Envelope, Seal},
+    resilience::Retries,
     shutdown::Tasks,
 };
 
@@ -83,6 +84,8 @@ pub struct Options {
     pub complete: Duration,
     /// The longest wait for the next bytes of a body, or for the store to take them.
     pub stall: Duration,
+    /// Counts requests that are sent again.
+    pub retries: Retries,
     /// Where what must still be done after a put that was broken off is done.
     pub tasks: Tasks,
 }
@@ -101,6 +104,7 @@ impl Options {
             answer: Duration::from_secs(30),
             complete: Duration::from_secs(300),
             stall: Duration::from_secs(15),
+            retries: Retries::default(),
             tasks,
         }
     }
@@ -163,7 +167,7 @@ impl CloudBlobs {
 
     /// Removes an object, unless there is none.
     async fn remove(&self, path: &Path, target: Target) -> Result<(), StoreError> {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(&self.options.retries);
         loop {
             let call = Call::control(target.clone());
             let error = match call.run(self.provider.objects.delete(path)).await {

@@ -171,7 +171,7 @@ fn connector(options: &Options, endpoint: &Endpoint, condition: Condition) -> Re
     let client =
         Client::new(sizes, !endpoint.is_plain(), bundle.as_deref()).map_err(ProbeError::Certificates)?;
     let waits = Waits { answer: options.answer, complete: options.complete, stall: options.stall };
-    Ok(Connector { client, condition, waits, live: Arc::default() })
+    Ok(Connector { client, condition, waits, live: Arc::default(), retries: options.retries.clone() })
 }
 
 /// For what may be sent twice; bodies are sent again by ourselves, or not at all.

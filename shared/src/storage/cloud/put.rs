@@ -61,7 +61,7 @@ impl CloudBlobs {
     ) -> Result<Option<Crc64>, PutError> {
         let (path, target) = self.place(key.as_str());
         let options = create_only(key, record)?;
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(&self.options.retries);
         // Whether an earlier try may have worked.
         let mut unclear = false;
         loop {
@@ -94,7 +94,7 @@ impl CloudBlobs {
         &self,
         key: &Key,
         record: &Record,
-        backoff: &mut Backoff,
+        backoff: &mut Backoff<'_>,
     ) -> Result<Option<std::time::Duration>, PutError> {
         match self.whose(key, record).await {
             Ok(Whose::Theirs) => Err(PutError::Exists),

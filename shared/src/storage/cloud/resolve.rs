@@ -29,7 +29,7 @@ pub(super) enum Whose {
 impl CloudBlobs {
     /// Looks until it is known.
     pub(super) async fn whose(&self, key: &Key, record: &Record) -> Result<Whose, Error> {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(&self.options.retries);
         loop {
             let error = match self.look(key, record).await {
                 Err(error @ Error::Unavailable { .. }) => error,

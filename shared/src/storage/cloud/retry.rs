@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::PATIENCE;
+use crate::resilience::Retries;
 
 /// Tries after the first one.
 pub(super) const AGAIN: u32 = 3;
@@ -15,18 +16,18 @@ pub(super) const LONGEST: Duration = Duration::from_secs(2);
 
 /// Waits with full jitter, each up to four times as long as the one before could be: those who failed together do not come back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(super) struct Backoff<'a> {
     waited: u32,
     begun: Instant,
+    retries: &'a Retries,
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { waited: 0, begun: Instant::now() }
+impl<'a> Backoff<'a> {
+    /// Nothing was waited for yet.
+    pub(super) fn new(retries: &'a Retries) -> Self {
+        Self { waited: 0, begun: Instant::now(), retries }
     }
-}
 
-impl Backoff {
     /// The next wait; `None` when it was tried often or long enough.
     pub(super) fn next(&mut self) -> Option<Duration> {
         if self.waited >= AGAIN || self.begun.elapsed() > PATIENCE {
@@ -34,6 +35,7 @@ impl Backoff {
         }
         let most = (FIRST * 4_u32.pow(self.waited)).min(LONGEST);
         self.waited += 1;
+        self.retries.again();
         Some(most.mul_f64(fastrand::f64()))
     }
 }
@@ -44,13 +46,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_is_tried_again_a_few_times_with_waits_within_bounds() {
-        let mut backoff = Backoff::default();
+        let retries = Retries::default();
+        let mut backoff = Backoff::new(&retries);
         let waits: Vec<_> = std::iter::from_fn(|| backoff.next()).collect();
         assert_eq!(waits.len(), 3);
         for (wait, most) in waits.iter().zip([50, 200, 800]) {
             assert!(*wait <= Duration::from_millis(most), "{wait:?}");
         }
-        let mut late = Backoff::default();
+        let mut late = Backoff::new(&retries);
         tokio::time::advance(PATIENCE * 2).await;
         assert_eq!(late.next(), None);
     }

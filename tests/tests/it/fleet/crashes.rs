@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use headworks_shared::fault::Point;
 use headworks_tests::{
     Fleet,
     fleet::{Kind, Store, Uploads},
@@ -19,12 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn ingest_dies_at_every_point() -> Result<()> {
     let mut fleet = Fleet::start(Store::S3).await?;
     let uploads = Uploads::default();
-    for point in ["after_marker", "after_body", "after_push"] {
-        let doomed = fleet.add(Kind::Ingest, Some(&format!("{point}:3"))).await?;
+    for point in [Point::AfterMarker, Point::AfterBody, Point::AfterPush] {
+        let doomed = fleet.add(Kind::Ingest, Some((point, 3))).await?;
         // Half of them go to the one that dies first, and all can go to the other.
         let addresses: Vec<_> = fleet.alive(Kind::Ingest).map(|node| node.listen()).collect();
-        upload(&uploads, point, &addresses).await.context(point)?;
-        fleet.nodes[doomed].dies().await.context(point)?;
+        upload(&uploads, point.as_str(), &addresses).await.context(point.as_str())?;
+        fleet.nodes[doomed].dies().await.context(point.as_str())?;
     }
     fleet.settles(&uploads).await
 }
@@ -33,15 +34,17 @@ async fn ingest_dies_at_every_point() -> Result<()> {
 async fn a_processor_dies_at_every_point() -> Result<()> {
     let mut fleet = Fleet::start(Store::S3).await?;
     let uploads = Uploads::default();
-    for point in ["after_claim", "before_commit", "after_commit", "after_done", "after_delivery"] {
+    let points =
+        [Point::AfterClaim, Point::BeforeCommit, Point::AfterCommit, Point::AfterDone, Point::AfterDelivery];
+    for point in points {
         let others: Vec<_> = fleet.alive(Kind::Processor).collect();
         for other in others {
             other.stop().await?;
         }
-        let doomed = fleet.add(Kind::Processor, Some(point)).await?;
+        let doomed = fleet.add(Kind::Processor, Some((point, 1))).await?;
         let addresses: Vec<_> = fleet.alive(Kind::Ingest).map(|node| node.listen()).collect();
-        upload(&uploads, point, &addresses).await.context(point)?;
-        fleet.nodes[doomed].dies().await.context(point)?;
+        upload(&uploads, point.as_str(), &addresses).await.context(point.as_str())?;
+        fleet.nodes[doomed].dies().await.context(point.as_str())?;
         fleet.add(Kind::Processor, None).await?;
     }
     fleet.settles(&uploads).await

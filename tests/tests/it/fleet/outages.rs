@@ -25,6 +25,12 @@ const LOAD: Duration = Duration::from_secs(6);
 /// When the fault comes.
 const SOON: Duration = Duration::from_millis(1500);
 
+/// How long a server is gone.
+const OUTAGE: Duration = Duration::from_secs(2);
+
+/// Between one fault and the next.
+const REST: Duration = Duration::from_millis(400);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_is_emptied_full_killed_and_restored_from_an_older_copy() -> Result<()> {
     let mut fleet = Fleet::start(Store::Disk).await?;
@@ -39,19 +45,20 @@ async fn redis_is_emptied_full_killed_and_restored_from_an_older_copy() -> Resul
         let mut limit = redis::cmd("CONFIG");
         limit.arg("SET").arg("maxmemory");
         limit.clone().arg("1mb").exec_async(&mut redis).await?;
-        sleep(Duration::from_secs(2)).await;
+        sleep(OUTAGE).await;
         Ok(limit.arg("0").exec_async(&mut redis).await?)
     })
     .await?;
     under_load(&mut fleet, &uploads, "killed", async |fleet: &mut Fleet| {
         fleet.redis.kill()?;
-        sleep(Duration::from_secs(2)).await;
+        sleep(OUTAGE).await;
         fleet.redis.start_again().await
     })
     .await?;
     under_load(&mut fleet, &uploads, "older", async |fleet: &mut Fleet| {
         let copy = fleet.redis.copy()?;
-        sleep(Duration::from_secs(1)).await;
+        // Long enough that what comes after is not in the copy.
+        sleep(SOON).await;
         fleet.redis.kill()?;
         fleet.redis.restore(&copy)?;
         fleet.redis.start_again().await
@@ -90,13 +97,13 @@ async fn the_database_stops_at_once_hangs_is_locked_and_loses_connections() -> R
     let uploads = Uploads::default();
     under_load(&mut fleet, &uploads, "stopped", async |fleet: &mut Fleet| {
         fleet.postgres.stop_at_once().await?;
-        sleep(Duration::from_secs(2)).await;
+        sleep(OUTAGE).await;
         fleet.postgres.restart().await
     })
     .await?;
     under_load(&mut fleet, &uploads, "hung", async |fleet: &mut Fleet| {
         fleet.postgres.signal(Signal::STOP)?;
-        sleep(Duration::from_secs(3)).await;
+        sleep(OUTAGE).await;
         fleet.postgres.signal(Signal::CONT)
     })
     .await?;
@@ -110,7 +117,7 @@ async fn the_database_stops_at_once_hangs_is_locked_and_loses_connections() -> R
             let end =
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headworks'";
             fleet.postgres.say("postgres", end).await?;
-            sleep(Duration::from_millis(300)).await;
+            sleep(REST).await;
         }
         Ok(())
     })
@@ -131,11 +138,13 @@ async fn the_store_fails_in_every_way() -> Result<()> {
         Fault::ResetAfter(50_000),
         Fault::ResetAtTheEnd,
         Fault::LostAnswer,
+        Fault::Silence,
+        Fault::StallAfter(50_000),
     ];
     under_load(&mut fleet, &uploads, "broken", async |fleet: &mut Fleet| {
         for fault in faults {
             fleet.store.plan("PUT", "/o/", fault, 3);
-            sleep(Duration::from_millis(400)).await;
+            sleep(REST).await;
         }
         Ok(())
     })
@@ -149,9 +158,10 @@ async fn each_process_is_stopped_and_started_under_load_and_nobody_sees_more_tha
 {
     let mut fleet = Fleet::start(Store::S3).await?;
     let uploads = Uploads::default();
+    // The clients know two of them; the one that comes in the place of the first is for those after them.
     fleet.add(Kind::Ingest, None).await?;
     under_load(&mut fleet, &uploads, "rolling", async |fleet: &mut Fleet| {
-        for kind in [Kind::Processor, Kind::Catalog] {
+        for kind in [Kind::Ingest, Kind::Processor, Kind::Catalog] {
             fleet.add(kind, None).await?;
             let old = fleet.alive(kind).next().expect("the first one");
             old.stop().await?;

@@ -1,6 +1,6 @@
 //! What is tried out before the first upload, on stores that do and that do not keep what they are told to.
 
-use std::{process::Command, time::Duration};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use headworks_shared::{
@@ -14,6 +14,7 @@ use headworks_shared::{
 };
 use headworks_tests::servers::{
     Server,
+    certificates::Certificates,
     fault::{Fault, Proxy},
     free_address, program,
     s3::{BUCKET, Careless, S3},
@@ -100,23 +101,9 @@ async fn moto_creates_once() -> Result<()> {
 #[tokio::test]
 async fn a_store_is_spoken_to_over_tls_and_must_be_trusted() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    let (key, certificate) = (path("key.pem"), path("certificate.pem"));
-    let mut openssl = Command::new(program("openssl", &["/usr/bin"])?);
-    openssl.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]);
-    openssl.args(["-subj", "/CN=a store", "-addext", "subjectAltName=IP:127.0.0.1"]);
-    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key, "-out", &certificate]);
-    ensure!(openssl.output()?.status.success(), "openssl made no certificate");
+    let made = Certificates::make("IP:127.0.0.1")?;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let (key, certificate) = (text(made.key()), text(made.server()));
     let server = moto(folder.path(), &["--ssl", "--ssl-cert", &certificate, "--ssl-key", &key]).await?;
     let mut told = options(server.address());
     told.variables.retain(|(name, _)| !["AWS_ENDPOINT", "AWS_ALLOW_HTTP"].contains(&&**name));
@@ -125,7 +112,7 @@ async fn a_store_is_spoken_to_over_tls_and_must_be_trusted() -> Result<()> {
         bail!("a stranger was trusted")
     };
     ensure!(Report(&error).to_string().contains("UnknownIssuer"), "{}", Report(&error));
-    told.variables.push(("AWS_CA_BUNDLE".to_owned(), certificate));
+    told.variables.push(("AWS_CA_BUNDLE".to_owned(), text(made.authority())));
     // moto has no bucket yet, and says so: the client trusts it, and understands it.
     let Err(error) = CloudBlobs::open_to_read(&url(), told, Budget::new(PLENTY)).await else {
         bail!("there is no bucket")

@@ -46,7 +46,7 @@ use super::{
     pipe::Pipe,
     retry::Backoff,
 };
-use crate::model::Crc64;
+use crate::{model::Crc64, resilience::Retries};
 
 /// The longest wait for credentials: their servers are near.
 const CREDENTIALS: Duration = Duration::from_secs(5);
@@ -61,6 +61,7 @@ pub(super) struct Connector {
     pub(super) waits: Waits,
     /// Requests under way.
     pub(super) live: Arc<AtomicUsize>,
+    pub(super) retries: Retries,
 }
 
 /// How long a store may take.
@@ -99,6 +100,9 @@ impl HttpService for Service {
         let way = call
             .way(request.method(), request.uri().query(), request.headers())
             .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        if call.is_again() {
+            self.connector.retries.again();
+        }
         let waits = self.connector.waits;
         let answered = match way {
             Way::AsItIs => self.whole(request, waits.answer).await,
@@ -109,7 +113,9 @@ impl HttpService for Service {
             Way::Piped(pipe) => self.piped(request.into_parts().0, &pipe).await,
         };
         let response = answered.as_ref().ok();
-        call.saw(response.map(Response::status), response.and_then(|response| checksum(response.headers())));
+        let status = response.map(Response::status);
+        let checksum = response.and_then(|response| checksum(response.headers()));
+        call.saw(status, checksum, status.is_none_or(may_pass));
         answered
     }
 }
@@ -143,7 +149,7 @@ impl Service {
     async fn piped(&self, head: Parts, pipe: &Arc<Pipe>) -> Result<HttpResponse, HttpError> {
         let mut head = named(head);
         head.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(&self.connector.retries);
         loop {
             let live = Live::enter(&self.connector.live);
             let Some(request) = asking(head.clone(), pipe) else {

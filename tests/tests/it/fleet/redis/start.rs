@@ -1,6 +1,6 @@
 //! What a server must be.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use headworks_shared::{
@@ -10,7 +10,7 @@ use headworks_shared::{
     },
     report::Report,
 };
-use headworks_tests::servers::{free_address, program, redis::Redis};
+use headworks_tests::servers::{certificates::Certificates, free_address, redis::Redis};
 use tokio::time::Instant;
 
 use super::{LASTING, claim, fill, open, options};
@@ -99,28 +99,9 @@ async fn the_pool_has_its_size_and_tells_how_it_is_used() -> Result<()> {
 /// TLS speaks, and does not trust a server that nobody vouches for.
 #[tokio::test]
 async fn a_server_without_a_certificate_to_trust_is_refused() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
-    let made = Command::new(program("openssl", &["/usr/bin"])?)
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "1",
-        ])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()?;
-    ensure!(made.status.success(), "{made:?}");
+    let made = Certificates::make("DNS:localhost")?;
     let tls = free_address()?.port().to_string();
-    let [key, certificate] = [&key, &certificate].map(|path| path.display().to_string());
+    let [key, certificate] = [made.key(), made.server()].map(|path| path.display().to_string());
     let _redis = Redis::start_with(&[
         "--tls-port",
         &tls,
