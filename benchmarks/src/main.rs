@@ -2,14 +2,19 @@
 //!
 //! The load generator is our own, so that all subjects get the same bytes in the same way and its own cost is known.
 
+mod bench;
+mod fleet;
 mod load;
 mod machine;
 mod measure;
+mod memory;
+mod page;
 mod probe;
 mod report;
 mod runner;
 mod scenario;
 mod subjects;
+mod turns;
 
 use std::{
     fs,
@@ -39,6 +44,18 @@ struct Cli {
 enum Command {
     /// Run the scenarios and print the report.
     Run(RunArgs),
+    /// How fast jobs that wait become rows.
+    Drain(bench::Drain),
+    /// An upload's whole way through a fleet.
+    Journey(bench::Journey),
+    /// What a stream costs in memory.
+    Memory(bench::Memory),
+    /// As much of S3 as an upload needs, for `memory`.
+    #[command(hide = true)]
+    Sink(memory::Helper),
+    /// A server over `object_store`'s `WriteMultipart`, for `memory`.
+    #[command(hide = true)]
+    WriteMultipart(memory::Helper),
 }
 
 #[derive(Args)]
@@ -68,8 +85,7 @@ struct RunArgs {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Command::Run(args) = Cli::parse().command;
-    match run_or_interrupt(&args).await {
+    match run_or_interrupt(Cli::parse().command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("headworks-benchmarks: {error:#}");
@@ -79,13 +95,24 @@ async fn main() -> ExitCode {
 }
 
 /// Interrupted or not, what was started ends with what holds it.
-async fn run_or_interrupt(args: &RunArgs) -> anyhow::Result<()> {
+async fn run_or_interrupt(command: Command) -> anyhow::Result<()> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
-        done = run(args) => done,
+        done = obey(command) => done,
         _ = interrupted.recv() => anyhow::bail!("interrupted"),
         _ = terminated.recv() => anyhow::bail!("terminated"),
+    }
+}
+
+async fn obey(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(args) => run(&args).await,
+        Command::Drain(args) => args.run().await,
+        Command::Journey(args) => args.run().await,
+        Command::Memory(args) => args.run().await,
+        Command::Sink(helper) => memory::sink(helper.listen).await,
+        Command::WriteMultipart(helper) => memory::write_multipart(helper.listen).await,
     }
 }
 
@@ -144,7 +171,7 @@ mod tests {
     #[test]
     fn a_subject_that_is_not_installed_is_skipped_with_its_reason() {
         let cli = Cli::try_parse_from(["x", "run", "--subject", "headworks", "--place", "memory"]).unwrap();
-        let Command::Run(args) = cli.command;
+        let Command::Run(args) = cli.command else { unreachable!("run was asked for") };
         let paths = Paths { headworks: "/nowhere/headworks".into(), target: "/tmp".into() };
         let (contenders, skipped) = contenders(&args, &paths);
         assert!(contenders.is_empty());

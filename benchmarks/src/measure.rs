@@ -44,7 +44,7 @@ impl Tree {
     }
 
     /// Bytes of memory in use (`VmRSS`), summed over the tree; what its processes share counts for each. Zero when all are gone.
-    fn resident_bytes(self) -> u64 {
+    pub(crate) fn resident_bytes(self) -> u64 {
         self.pids().into_iter().filter_map(resident_bytes).sum()
     }
 }

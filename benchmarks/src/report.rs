@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     machine::Machine,
+    page::middle,
     runner::{Sample, Series},
     scenario::{Scenario, Unit},
     subjects::{QUEUE_CAPACITY, Subject},
@@ -147,14 +148,6 @@ fn range(series: &Series, value: impl Fn(&Sample) -> f64) -> (f64, f64) {
         .fold((f64::INFINITY, 0.0), |(least, most), value| (f64::min(least, value), f64::max(most, value)))
 }
 
-/// The median: the middle one, or the mean of the two in the middle; `None` of nothing.
-fn middle(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    let upper = *values.get(half)?;
-    if values.len() % 2 == 1 { Some(upper) } else { Some(f64::midpoint(*values.get(half - 1)?, upper)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,11 +184,5 @@ mod tests {
         let table = table(Unit::Bytes, &[series(Subject::Headworks, [2.0, 2.0, 2.0])]);
         assert!(table.contains("| Headworks, memory, none | 5 | 5–5 | – |"), "{table}");
         assert!(table.contains("| 50.000 |"), "{table}");
-    }
-
-    #[test]
-    fn the_median_of_two_is_between_them() {
-        assert_eq!(middle(vec![3.0, 1.0]), Some(2.0));
-        assert_eq!(middle(vec![]), None);
     }
 }

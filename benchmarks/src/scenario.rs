@@ -42,12 +42,14 @@ impl Scenario {
         Plan {
             target,
             prefix: prefix.to_owned(),
+            projects: 0,
             connections: self.connections,
             body_bytes: self.body_bytes,
             framing: self.framing,
             duration: Duration::from_secs(self.duration_s),
             requests: self.requests,
             deadline: Duration::from_secs(self.deadline_s),
+            remembers: false,
         }
     }
 

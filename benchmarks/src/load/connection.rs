@@ -80,6 +80,9 @@ impl Worker {
             let exchange = timeout(deadline, self.exchange(&mut sender, turn));
             let status = exchange.await.map_err(|_| Failure::Deadline)??;
             self.tally.answered(status, begun.elapsed());
+            if self.load.plan.remembers {
+                self.tally.remember(status, turn);
+            }
             match timeout(deadline, sender.ready()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Ok(()),
@@ -92,10 +95,13 @@ impl Worker {
     /// Sends one body and reads the answer to its end. An answer that comes before the body was sent counts.
     async fn exchange(&self, sender: &mut SendRequest<Filler>, turn: u64) -> Result<StatusCode, Failure> {
         let plan = &self.load.plan;
-        let request = Request::put(format!("{}/{}/{turn}", plan.prefix, self.number))
-            .header(HOST, "localhost")
-            .body(Filler::new(turn, plan.body_bytes, plan.framing))
-            .map_err(|_| Failure::Broken)?;
+        let mut request =
+            Request::put(format!("{}/{}/{turn}", plan.prefix, self.number)).header(HOST, "localhost");
+        if let Some(project) = turn.checked_rem(plan.projects) {
+            request = request.header("x-project-id", format!("project-{project}"));
+        }
+        let request =
+            request.body(Filler::new(turn, plan.body_bytes, plan.framing)).map_err(|_| Failure::Broken)?;
         let answer = sender.send_request(request).await.map_err(|_| Failure::Broken)?;
         let status = answer.status();
         read_through(answer).await?;

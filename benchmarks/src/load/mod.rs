@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub target: SocketAddr,
     /// What each path begins with; the connection's and the request's number follow.
     pub prefix: String,
+    /// Into how many projects requests are dealt; 0: they name none.
+    pub projects: u64,
     /// How many connections are open at once.
     pub connections: usize,
     /// The size of each body, in bytes.
@@ -39,6 +41,8 @@ pub(crate) struct Plan {
     pub requests: u64,
     /// The longest time for one request.
     pub deadline: Duration,
+    /// Whether it is remembered when each request was acknowledged.
+    pub remembers: bool,
 }
 
 /// What a load came to.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use hdrhistogram::Histogram;
 use hyper::StatusCode;
+use time::OffsetDateTime;
 
 /// The longest latency that is told apart, in microseconds (10 minutes); a longer one counts as this.
 const LONGEST_US: u64 = 600_000_000;
@@ -38,6 +39,7 @@ pub(crate) struct Tally {
     failures: BTreeMap<Failure, u64>,
     latency_us: Histogram<u64>,
     acknowledged: u64,
+    remembered: Vec<(u64, u64)>,
 }
 
 impl Tally {
@@ -51,6 +53,7 @@ impl Tally {
             failures: BTreeMap::new(),
             latency_us: Histogram::new_with_bounds(1, LONGEST_US, FIGURES)?,
             acknowledged: 0,
+            remembered: Vec::new(),
         })
     }
 
@@ -60,6 +63,14 @@ impl Tally {
         if good(status) {
             self.acknowledged += 1;
             self.latency_us.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST_US));
+        }
+    }
+
+    /// Remembers the moment of a good answer to this request.
+    pub(crate) fn remember(&mut self, status: StatusCode, turn: u64) {
+        if good(status) {
+            let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000;
+            self.remembered.push((turn, u64::try_from(now).unwrap_or_default()));
         }
     }
 
@@ -80,6 +91,7 @@ impl Tally {
             *self.failures.entry(*failure).or_default() += count;
         }
         self.acknowledged += other.acknowledged;
+        self.remembered.extend_from_slice(&other.remembered);
         self.latency_us.add(&other.latency_us)?;
         Ok(())
     }
@@ -87,6 +99,11 @@ impl Tally {
     /// How many requests had a good answer.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
+    }
+
+    /// When each request was acknowledged, in microseconds since 1970, by its number; if that was to be remembered.
+    pub(crate) fn remembered(&self) -> &[(u64, u64)] {
+        &self.remembered
     }
 
     /// The latency, in milliseconds, that `quantile` (0.0 to 1.0) of the acknowledged requests did not exceed.

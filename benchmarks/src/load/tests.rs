@@ -17,12 +17,14 @@ fn plan(requests: u64, body_bytes: u64, framing: Framing) -> Plan {
     Plan {
         target: SocketAddr::from(([127, 0, 0, 1], 0)),
         prefix: "/up".into(),
+        projects: 0,
         connections: 2,
         body_bytes,
         framing,
         duration: Duration::from_secs(20),
         requests,
         deadline: Duration::from_secs(5),
+        remembers: false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod headworks;
 mod nginx;
-mod process;
+pub(crate) mod process;
 
 use std::{
     fmt,

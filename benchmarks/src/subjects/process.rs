@@ -72,6 +72,17 @@ impl Process {
         }
     }
 
+    /// Makes sure that it has not ended.
+    ///
+    /// # Errors
+    /// When it has; with the end of its log.
+    pub(crate) fn is_alive(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => anyhow::bail!("{status}: {}", self.said()),
+            None => Ok(()),
+        }
+    }
+
     /// The end of its log.
     fn said(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();

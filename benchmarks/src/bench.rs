@@ -1,0 +1,143 @@
+//! The benchmarks of a fleet, as they are asked for on the command line, and the pages that they write.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    fleet::{Programs, drain, journey},
+    memory::{self, Way},
+    page::Page,
+    turns,
+};
+
+/// What all of them are told.
+#[derive(Args)]
+struct Common {
+    /// How often each contender runs; an odd number has a middle.
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=99))]
+    repetitions: u16,
+    /// Where the programs are.
+    #[arg(long, value_name = "DIR", default_value = "target/release")]
+    programs: PathBuf,
+    /// Write the page to benchmarks/results as well.
+    #[arg(long)]
+    write: bool,
+}
+
+impl Common {
+    fn programs(&self) -> Programs {
+        Programs { folder: self.programs.clone() }
+    }
+}
+
+/// How fast jobs that wait become rows.
+#[derive(Args)]
+pub(crate) struct Drain {
+    /// Only this worker (repeatable).
+    #[arg(long, value_name = "WORKER")]
+    worker: Vec<drain::Worker>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Drain {
+    const PAGE: Page = Page {
+        name: "drain",
+        title: "Drain rate: 50,000 waiting jobs become rows",
+        notes: &[
+            "Redis syncs its file once a second, PostgreSQL each commit. Each job becomes a row in the ledger, an object with its version, \
+             a change of its project's usage (50 projects) and an event in the outbox: the same tables and rows for all, but for the ceiling.",
+            "Headworks also looks at each object in the store (files in memory) and compares it with its job. The peers check nothing.",
+            "The time is from the worker's start until the last row is there; CPU is what worker, Redis and PostgreSQL used meanwhile.",
+        ],
+    };
+
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        let (workers, skipped) = able(&self.worker, drain::missing);
+        let programs = self.common.programs();
+        let all = turns::take(&workers, self.common.repetitions, async |worker| {
+            drain::once(worker, &programs).await
+        });
+        Self::PAGE.tell(&drain::table(&all.await?), self.common.repetitions, &skipped, self.common.write)
+    }
+}
+
+/// An upload's whole way.
+#[derive(Args)]
+pub(crate) struct Journey {
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Journey {
+    const PAGE: Page = Page {
+        name: "journey",
+        title: "The whole way: 10 KiB uploads through a fleet until their rows are there",
+        notes: &[
+            "One headworks-ingest and one headworks-processor, Redis (synced once a second), PostgreSQL (synced), and an S3 server or files in memory. \
+             64 clients for 20 s, each with one upload after the other; the rate is counted until the last row is there.",
+            "*201 to row* is from the moment the client has its answer to the row's commit, as PostgreSQL notes it.",
+        ],
+    };
+
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        let programs = self.common.programs();
+        let stores = [journey::Bytes::S3, journey::Bytes::Files];
+        let all = turns::take(&stores, self.common.repetitions, async |store| {
+            journey::once(store, &programs).await
+        });
+        Self::PAGE.tell(&journey::table(&all.await?), self.common.repetitions, &[], self.common.write)
+    }
+}
+
+/// What a stream costs in memory.
+#[derive(Args)]
+pub(crate) struct Memory {
+    /// Only this way (repeatable).
+    #[arg(long, value_name = "WAY")]
+    way: Vec<Way>,
+    /// A folder on the disk for the files.
+    #[arg(long, value_name = "DIR", default_value = "target")]
+    disk: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Memory {
+    const PAGE: Page = Page {
+        name: "memory",
+        title: "Memory: 1,000 streams of 16 MiB at once",
+        notes: &[
+            "Growth of the resident set from before the load to its peak, looked at every 50 ms, for each stream. All streams begin at once.",
+            "S3 is a server that throws the bytes away, so that the way to it is what is measured. Files are written to disk and not synced.",
+            "The peer's server holds at most one part of 5 MiB on its way for each stream, besides the one that it gathers. It makes no checksum and queues no job.",
+        ],
+    };
+
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        let (ways, skipped) = able(&self.way, |way| memory::missing(way, &self.disk));
+        let programs = self.common.programs();
+        let all = turns::take(&ways, self.common.repetitions, async |way| {
+            memory::once(way, &programs, &self.disk).await
+        });
+        Self::PAGE.tell(&memory::table(&all.await?), self.common.repetitions, &skipped, self.common.write)
+    }
+}
+
+/// Those of the chosen that can run, and why others cannot.
+fn able<C: ValueEnum + Copy + std::fmt::Display>(
+    chosen: &[C],
+    missing: impl Fn(C) -> Option<String>,
+) -> (Vec<C>, Vec<String>) {
+    let mut skipped = Vec::new();
+    let mut able = super::wanted(chosen).to_vec();
+    able.retain(|&contender| match missing(contender) {
+        Some(reason) => {
+            skipped.push(format!("{contender}: {reason}"));
+            false
+        }
+        None => true,
+    });
+    (able, skipped)
+}

@@ -1,0 +1,192 @@
+//! How fast jobs that wait become rows: ledger, object, usage and outbox, each job's upload in one transaction with others or alone.
+
+use std::{fmt, time::Duration};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
+
+use super::{Fleet, Programs, Store, ceiling, peers};
+use crate::{
+    load::{self, Framing, Plan},
+    page::{median, spread},
+    subjects::process::Process,
+};
+
+/// How many jobs wait.
+pub(crate) const JOBS: u64 = 50_000;
+
+/// Into how many projects they are dealt.
+pub(crate) const PROJECTS: u64 = 50;
+
+/// The longest time for all of them.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// How often the rows are counted.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Who works the jobs off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Worker {
+    /// One headworks-processor.
+    Headworks,
+    /// One BullMQ worker, a transaction for each job.
+    BullmqEach,
+    /// One BullMQ worker, which gathers batches of its own.
+    BullmqBatches,
+    /// One arq worker, a transaction for each job.
+    ArqEach,
+    /// One arq worker, which gathers batches of its own.
+    ArqBatches,
+    /// `XREADGROUP` and `COPY` into one table, and nothing else: what Redis and PostgreSQL can do at most.
+    Ceiling,
+}
+
+impl fmt::Display for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Headworks => "Headworks processor",
+            Self::BullmqEach => "BullMQ, one transaction per job",
+            Self::BullmqBatches => "BullMQ, own batches",
+            Self::ArqEach => "arq, one transaction per job",
+            Self::ArqBatches => "arq, own batches",
+            Self::Ceiling => "bare XREADGROUP + COPY, one table",
+        })
+    }
+}
+
+/// One run of one worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// From the worker's start until the last row was there.
+    pub seconds: f64,
+    /// CPU seconds of the worker.
+    pub worker: f64,
+    /// CPU seconds of Redis.
+    pub redis: f64,
+    /// CPU seconds of PostgreSQL.
+    pub postgres: f64,
+}
+
+impl Sample {
+    fn rate(&self) -> f64 {
+        JOBS as f64 / self.seconds
+    }
+
+    fn cpu(&self) -> f64 {
+        self.worker + self.redis + self.postgres
+    }
+}
+
+/// Why a worker cannot run here, if it cannot.
+pub(crate) fn missing(worker: Worker) -> Option<String> {
+    peers::Peer::of(worker).and_then(peers::Peer::missing)
+}
+
+/// Runs one worker once, on servers of its own.
+///
+/// # Errors
+/// When something does not start, or rows are missing in the end.
+pub(crate) async fn once(worker: Worker, programs: &Programs) -> anyhow::Result<Sample> {
+    let folder = tempfile::Builder::new().prefix("headworks-bench-").tempdir_in("/dev/shm")?;
+    let fleet = Fleet::start(programs, Store::Files(folder.path())).await?;
+    if worker == Worker::Ceiling {
+        return ceiling::once(&fleet).await;
+    }
+    let peer = peers::Peer::of(worker);
+    preload(&fleet, peer).await?;
+    let database = fleet.postgres.connect(&fleet.database).await?;
+    let (redis, postgres) = (fleet.redis.cpu()?, fleet.postgres.cpu()?);
+    let begun = Instant::now();
+    let mut process = match peer {
+        Some(peer) => peer.work(&fleet)?,
+        None => fleet.processor()?,
+    };
+    all_stored(&database, &mut process).await?;
+    let sample = Sample {
+        seconds: begun.elapsed().as_secs_f64(),
+        worker: process.tree().cpu_seconds()?,
+        redis: (fleet.redis.cpu()? - redis).as_secs_f64(),
+        postgres: (fleet.postgres.cpu()? - postgres).as_secs_f64(),
+    };
+    drop(process);
+    nothing_is_missing(&database).await?;
+    Ok(sample)
+}
+
+/// Puts the jobs on the queue, and their tables into the database.
+async fn preload(fleet: &Fleet, peer: Option<peers::Peer>) -> anyhow::Result<()> {
+    let (ingest, address) = fleet.ingest().await?;
+    if let Some(peer) = peer {
+        drop(ingest);
+        return peer.preload(fleet);
+    }
+    let loaded = load::run(Plan {
+        target: address,
+        prefix: "/v1/files/2026/11/21".into(),
+        projects: PROJECTS,
+        connections: 64,
+        body_bytes: 1024,
+        framing: Framing::Length,
+        duration: PATIENCE,
+        requests: JOBS,
+        deadline: Duration::from_secs(30),
+        remembers: false,
+    })
+    .await?;
+    let queued = loaded.tally.acknowledged();
+    anyhow::ensure!(queued == JOBS, "only {queued} of {JOBS} are queued: {:?}", loaded.tally.errors());
+    Ok(())
+}
+
+/// Waits until each job's object is counted: the last thing that a transaction does.
+async fn all_stored(database: &Client, worker: &mut Process) -> anyhow::Result<()> {
+    const COUNT: &str = "SELECT coalesce(sum(objects), 0)::bigint FROM scopes";
+    let until = Instant::now() + PATIENCE;
+    let count = database.prepare(COUNT).await?;
+    loop {
+        let stored: i64 = database.query_one(&count, &[]).await?.get(0);
+        if u64::try_from(stored)? >= JOBS {
+            return Ok(());
+        }
+        worker.is_alive().context("the worker ended")?;
+        anyhow::ensure!(Instant::now() < until, "after {PATIENCE:?} only {stored} are stored");
+        sleep(LOOK).await;
+    }
+}
+
+/// Each table has its row of each job.
+async fn nothing_is_missing(database: &Client) -> anyhow::Result<()> {
+    for table in ["ledger", "objects", "events"] {
+        let rows: i64 = database.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await?.get(0);
+        anyhow::ensure!(u64::try_from(rows)? == JOBS, "{table} has {rows} rows");
+    }
+    Ok(())
+}
+
+/// The table of all workers' medians.
+pub(crate) fn table(all: &[(Worker, Vec<Sample>)]) -> String {
+    let per_cpu = |sample: &Sample| JOBS as f64 / sample.cpu();
+    let base = all.iter().find(|(worker, _)| *worker == Worker::BullmqEach);
+    let base = base.map(|(_, samples)| (median(samples, Sample::rate), median(samples, per_cpu)));
+    let mut table = String::from(
+        "| worker | jobs/s | least–most | to BullMQ | jobs per CPU s | to BullMQ | CPU s: worker | Redis | PostgreSQL |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for (worker, samples) in all {
+        let (rate, cost) = (median(samples, Sample::rate), median(samples, per_cpu));
+        let ratio =
+            |value: f64, base: Option<f64>| base.map_or("–".into(), |base| format!("{:.1}", value / base));
+        table += &format!(
+            "| {worker} | {rate:.0} | {} | {} | {cost:.0} | {} | {:.2} | {:.2} | {:.2} |\n",
+            spread(samples.iter().map(Sample::rate)),
+            ratio(rate, base.map(|(rate, _)| rate)),
+            ratio(cost, base.map(|(_, cost)| cost)),
+            median(samples, |sample| sample.worker),
+            median(samples, |sample| sample.redis),
+            median(samples, |sample| sample.postgres),
+        );
+    }
+    table
+}
