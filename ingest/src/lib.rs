@@ -7,6 +7,7 @@ pub mod admission;
 mod answer;
 mod body;
 mod decided;
+mod deferred;
 mod metrics;
 mod monitor;
 pub mod route;
@@ -26,7 +27,7 @@ use headworks_shared::{
 use http::Request;
 use hyper::body::Incoming;
 
-use self::{admission::Admission, metrics::Metrics, route::Route};
+use self::{admission::Admission, deferred::Deferred, metrics::Metrics, route::Route};
 
 /// The names of ingest's routes, for the metrics.
 pub const ROUTES: &[&str] = &["put_file", "post_files", "none"];
@@ -43,6 +44,7 @@ pub(crate) struct App {
     admission: Admission,
     metrics: Metrics,
     budget: Budget,
+    deferred: Deferred,
     /// Runs what must not be cut short when a client goes away.
     tasks: Tasks,
 }
@@ -58,6 +60,7 @@ impl Ingest {
             admission,
             metrics,
             budget: budget.clone(),
+            deferred: Deferred::new(tasks),
             tasks: tasks.clone(),
         });
         app.admission.credits.keep(tasks);

@@ -19,8 +19,8 @@ use tracing::{debug, error, warn};
 
 use crate::{Processor, lease::Lease, metrics::JobOutcome};
 
-/// How often an answer is tried, over about a second.
-const TRIES: u32 = 5;
+/// How often an answer is tried: over about ten seconds, which is longer than the queue's breaker rests.
+const TRIES: u32 = 15;
 
 impl Processor {
     /// These jobs are finished.

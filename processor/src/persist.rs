@@ -175,9 +175,14 @@ impl Ended {
         };
         processor.tell(record.id, state, reason);
         self.told |= !matches!(verdict, Verdict::Known(_));
-        match state {
-            State::Stored => {}
-            State::Failed | State::Deleted => self.worthless.push((record.envelope.scope, record.id)),
+        // What the store said of an object may be wrong: the bytes of an upload that failed by its word are left alone.
+        let worthless = match verdict {
+            Verdict::Failed { .. } => record.failure.is_none(),
+            Verdict::Known(state) => state == State::Deleted,
+            Verdict::Stored { .. } => false,
+        };
+        if worthless {
+            self.worthless.push((record.envelope.scope, record.id));
         }
     }
 

@@ -32,7 +32,8 @@ const POLL: Duration = Duration::from_millis(250);
 /// How long claiming rests after a small group, so that the next one is larger: half of what a batch waits for its rows by default.
 const REST: Duration = Duration::from_millis(10);
 
-/// A job that was handed out more often without any answer has killed its workers, and is not run again. (An answer, `again` too, lets
+/// A job that was handed out more often without any answer may have killed its workers. It is put back as tried, so that it comes
+/// again later, among fewer others, and is dead in the end; most of those that were in work beside it are not to blame. (An answer lets
 /// the queue count from the start.)
 const MAX_DELIVERIES: u32 = 5;
 
@@ -93,7 +94,7 @@ async fn work(
         leases.into_iter().partition(|lease| lease.deliveries() > MAX_DELIVERIES);
     for lease in deadly {
         let error = format!("handed out {} times without an answer", lease.deliveries());
-        processor.bury(lease, error).await;
+        processor.put_back(lease, error).await;
     }
     stage::run(&processor, leases, &checked, &stop).await;
     drop(permit);

@@ -66,7 +66,7 @@ pub enum Finding {
         /// What storage has, in bytes.
         stored: u64,
     },
-    /// The bytes of a failed or deleted upload were told gone, but they are there.
+    /// The bytes of a failed or deleted upload are there, and nobody will remove them.
     Leaked {
         /// The object.
         key: Key,
@@ -118,7 +118,7 @@ impl fmt::Display for Finding {
             Self::Leaked { key, state } => {
                 write!(
                     f,
-                    "leaked: upload is {} and its bytes told gone, but object {key} is there",
+                    "leaked: upload is {}, but object {key} is there, and nobody will remove it",
                     state.as_str()
                 )
             }

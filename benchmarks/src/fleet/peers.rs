@@ -72,7 +72,7 @@ impl Peer {
             }
             Library::Arq => {
                 let mut python = Command::new(installed().join("arq/bin/python"));
-                python.arg(sources().join("arq").join(format!("{program}.py")));
+                python.arg(installed().join("arq").join(format!("{program}.py")));
                 python
             }
         };
@@ -80,10 +80,6 @@ impl Peer {
         command.env("JOBS", JOBS.to_string()).env("MODE", self.mode);
         command
     }
-}
-
-fn sources() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/peers"))
 }
 
 fn installed() -> PathBuf {

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::{App, admission::Credit};
 
-/// The longest wait for the queue to take a job. Then the upload is acknowledged without it, and the sweep queues it.
+/// The longest wait for the queue to take a job. Then the upload is acknowledged without it, and it is queued later.
 const PUSH: Duration = Duration::from_secs(2);
 
 /// An object that was stored.
@@ -24,18 +24,18 @@ pub(crate) struct Stored {
 }
 
 /// Puts the job on the queue, and makes the receipt. A queue that fails does not fail the upload.
-pub(crate) async fn commit(stored: &Stored, credit: Credit) -> Receipt {
+pub(crate) async fn commit(app: &App, stored: &Stored, credit: Credit) -> Receipt {
     point(Point::AfterBody);
     let Stored { id, envelope, seal } = stored;
-    let job = Job::object_stored(*id, envelope.clone(), seal.clone(), false);
-    let status = match timeout(PUSH, credit.spend(job)).await {
+    let job = || Job::object_stored(*id, envelope.clone(), seal.clone(), false);
+    let status = match timeout(PUSH, credit.spend(job())).await {
         Ok(Ok(())) => Status::Queued,
-        Ok(Err(error)) => {
-            warn!(upload.id = %id, error = %Report(&error), "upload deferred, the sweep will queue it");
-            Status::Deferred
-        }
-        Err(_) => {
-            warn!(upload.id = %id, waited = ?PUSH, "upload deferred, the sweep will queue it");
+        failed => {
+            match failed {
+                Ok(Err(error)) => warn!(upload.id = %id, error = %Report(&error), "upload deferred"),
+                _ => warn!(upload.id = %id, waited = ?PUSH, "upload deferred"),
+            }
+            app.deferred.keep(&app.stack.queue, job());
             Status::Deferred
         }
     };

@@ -148,7 +148,7 @@ async fn finish(app: &App, wants: &Wants, stored: Stored, credit: Credit, begun:
     let conditional = stored.envelope.only_if_absent;
     let wait = wants.wait.or(conditional.then_some(DECISION));
     let listener = wait.map(|_| app.stack.outcomes.listen(stored.id));
-    let mut receipt = commit(&stored, credit).await;
+    let mut receipt = commit(app, &stored, credit).await;
     let outcome = match begun {
         _ if receipt.status == Status::Deferred => Outcome::Deferred,
         Begun::Now { .. } => Outcome::Accepted,

@@ -9,6 +9,7 @@ use headworks_shared::{
     fault::{Point, point},
     meta::{self, Attempt, Delivery, Next},
     report::Report,
+    resilience::Backoff,
     shutdown::Stop,
 };
 use tokio::{
@@ -87,10 +88,10 @@ impl Deliverer {
     /// Takes what is due, and tries it; says how many that were.
     pub(super) async fn round(&self, stop: &Stop) -> Result<usize, meta::Error> {
         let Limits { timeout, concurrency, .. } = self.limits;
-        let (outbox, now) = (&self.processor.stack.meta, self.processor.stack.clock.now());
+        let now = self.processor.stack.clock.now();
         let rounds = usize::try_from(ROUNDS).unwrap_or(1);
         let lease = timeout * (ROUNDS + 1) + MARGIN;
-        let due = outbox.due(&self.endpoint.url, concurrency * rounds, now, lease).await?;
+        let due = self.processor.stack.meta.due(&self.endpoint.url, concurrency * rounds, now, lease).await?;
         let taken = due.len();
         let mut tries = stream::iter(due)
             .map(
@@ -104,10 +105,27 @@ impl Deliverer {
             let attempts: Vec<Attempt> = settled.into_iter().flatten().collect();
             if !attempts.is_empty() {
                 point(Point::AfterDelivery);
-                outbox.settle(&attempts).await?;
+                self.settle(&attempts).await?;
             }
         }
         Ok(taken)
+    }
+
+    /// Writes down what came of tries, as long as their leases stand: what is not written down is told again.
+    async fn settle(&self, attempts: &[Attempt]) -> Result<(), meta::Error> {
+        let until = Instant::now() + MARGIN / 2;
+        let mut failures = 0;
+        loop {
+            match self.processor.stack.meta.settle(attempts).await {
+                Err(error) if Instant::now() < until => {
+                    failures += 1;
+                    debug!(failures, error = %Report(&error), "tries not written down yet");
+                    self.processor.stack.retries.database.again();
+                    sleep(Backoff::CALL.wait(failures)).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Not begun because of the stop: the delivery is due again when its lease is over.

@@ -97,7 +97,8 @@ impl Sweeper<'_> {
         }
     }
 
-    /// Asks the ledger about objects: unknown ones are adopted, the bytes of failed and deleted ones removed.
+    /// Asks the ledger about objects: unknown ones are adopted, the bytes of deleted ones removed. Those of failed ones are removed when
+    /// the ledger lists them, or left alone for ever: `headworks audit` tells of them.
     async fn look_up(
         &mut self,
         uploads: Vec<(Scope, UploadId)>,
@@ -112,8 +113,8 @@ impl Sweeper<'_> {
         let (mut lost, mut worthless) = (Vec::new(), Vec::new());
         for (upload, state) in uploads.into_iter().zip(states) {
             match state {
-                Some(State::Stored) => {}
-                Some(State::Failed | State::Deleted) => worthless.push(upload),
+                Some(State::Stored | State::Failed) => {}
+                Some(State::Deleted) => worthless.push(upload),
                 None if self.stack.meta.dead_letter(upload.1).await?.is_some() => {}
                 None => lost.push(upload),
             }

@@ -89,7 +89,11 @@ pub(crate) async fn run(processor: Arc<Processor>, stop: Stop) {
         match stop.run_until_cancelled(round).await {
             None => return,
             Some(Ok(())) => {}
-            Some(Err(error)) => warn!(error = %Report(&error), "sweep broken off, it begins again"),
+            Some(Err(error)) => {
+                warn!(error = %Report(&error), "sweep broken off, it begins again");
+                // What the recent round did not see while it failed may be too old for it when it succeeds.
+                deep_at = deep_at.min(Instant::now() + RECENT / 2);
+            }
         }
         if stop.run_until_cancelled(sleep(settings.every.0)).await.is_none() {
             return;

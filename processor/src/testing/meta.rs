@@ -111,7 +111,8 @@ impl Ledger for Meta {
                 Verdict::Known(state) => state,
             };
             let scope = record.envelope.scope.clone();
-            let row = LedgerRow { id: record.id, scope, state, purged: false, size: record.seal.size };
+            let purged = record.failure.is_some();
+            let row = LedgerRow { id: record.id, scope, state, purged, size: record.seal.size };
             rows.ledger.entry(record.id).or_insert(row);
             rows.events.extend(event(record, verdict, at));
             verdicts.push(verdict);

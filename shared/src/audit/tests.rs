@@ -111,17 +111,28 @@ async fn a_sound_store_has_no_findings() {
     world.store("12345").await;
     world.store("123").await;
     let failed = world.put("x").await;
-    world.persist(&Record { failure: Some("object_damaged"), ..failed }).await;
+    world.blobs.delete(&key(failed.id)).await.unwrap();
+    world.persist(&Record { failure: Some("object_missing"), ..failed }).await;
     let deleted = world.store("gone").await;
     world.tombstone(deleted).await;
     world.blobs.delete(&key(deleted)).await.unwrap();
     world.meta.purged(&[deleted]).await.unwrap();
     let half_deleted = world.store("the sweep will remove it").await;
     world.tombstone(half_deleted).await;
-    let expected = Audit { objects: 4, rows: 5, bytes_read: 8, findings: 0 };
+    let expected = Audit { objects: 3, rows: 5, bytes_read: 8, findings: 0 };
     assert_eq!(world.audit(&world.options()).await, (expected, vec![]));
     let shallow = Options { deep: false, ..world.options() };
     assert_eq!(world.audit(&shallow).await.0.bytes_read, 0);
+}
+
+/// Nobody removes them: a person must look whether they are sound after all.
+#[tokio::test]
+async fn the_bytes_of_a_failed_upload_are_found() {
+    let world = World::new();
+    let failed = world.put("x").await;
+    let id = failed.id;
+    world.persist(&Record { failure: Some("object_missing"), ..failed }).await;
+    assert_eq!(world.findings().await, [Finding::Leaked { key: key(id), state: State::Failed }]);
 }
 
 #[tokio::test]

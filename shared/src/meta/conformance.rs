@@ -50,7 +50,8 @@ macro_rules! meta_conformance {
             outbox: each_receiver_gets_what_it_wants, an_event_that_nobody_wants_is_done_with,
                 events_are_relayed_once_and_up_to_the_limit, a_delivery_that_was_taken_is_due_again_after_its_lease,
                 a_delivery_comes_again_when_its_retry_is_due, a_delivery_that_ended_stays_so,
-                a_disabled_receiver_gets_nothing_until_it_is_enabled, the_log_has_every_try_newest_first,
+                a_disabled_receiver_gets_nothing_until_it_is_enabled,
+                deliveries_that_nobody_takes_are_forgotten_with_their_events, the_log_has_every_try_newest_first,
                 what_happens_after_everything_was_forgotten_is_still_relayed;
             dead_letters: a_letter_is_kept_as_it_was, burying_again_replaces_the_letter, letters_come_newest_first,
                 a_letter_is_discarded_once;

@@ -31,7 +31,8 @@ impl<T: Ledger + Catalog + Outbox + DeadLetters + Audit + Leaders> Store for T {
 pub trait Ledger: Send + Sync + fmt::Debug {
     /// Writes a batch in one transaction. An upload that the ledger knows changes nothing, whatever the record says; so a batch may
     /// be repeated. For the others: the ledger's row, the object with its path's next version, the scope's usage and the event are
-    /// written together. The verdicts come in the batch's order.
+    /// written together. The verdicts come in the batch's order. A record that brings its failure along is entered as purged: what the
+    /// store said of its bytes may be wrong, and then they are all that is left of an upload.
     ///
     /// # Errors
     /// [`Error::Rejected`] when one of the records cannot be stored: then none is; the caller bisects.
@@ -69,7 +70,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// When the database cannot be reached: then nothing is known, and not "no row".
     async fn states(&self, ids: &[UploadId]) -> Result<Vec<Option<State>>, Error>;
 
-    /// Forgets ledger rows of purged uploads and events that were delivered, from before `before`; says how many of both went.
+    /// Forgets ledger rows of purged uploads, events that were delivered, and deliveries that nobody takes, from before `before`; says how
+    /// many rows and events went.
     /// The number of a deleted version may be given again once its upload is forgotten and no newer version is there.
     ///
     /// # Errors

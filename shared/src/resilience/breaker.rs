@@ -43,9 +43,16 @@ impl Rule {
 pub struct Breaker {
     target: &'static str,
     rule: Rule,
-    state: Arc<Mutex<State>>,
+    inner: Arc<Mutex<Inner>>,
     /// 0 closed, 1 half open, 2 open.
     gauge: Option<IntGauge>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    /// How often it changed: what a call that began before the last change came to says nothing any more.
+    turn: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,13 +73,16 @@ pub struct Open(&'static str);
 /// One call. What came of it is said once; a call that nobody heard the end of says nothing.
 #[derive(Debug)]
 #[must_use]
-pub struct Call<'a>(Option<&'a Breaker>);
+pub struct Call<'a> {
+    breaker: Option<&'a Breaker>,
+    turn: u64,
+}
 
 impl Breaker {
     /// A closed breaker, which shows its state in `gauge`.
     pub fn new(target: &'static str, rule: Rule, gauge: Option<IntGauge>) -> Self {
         let state = State::Closed { since: Instant::now(), calls: 0, failed: 0 };
-        Self { target, rule, state: Arc::new(Mutex::new(state)), gauge }
+        Self { target, rule, inner: Arc::new(Mutex::new(Inner { state, turn: 0 })), gauge }
     }
 
     /// Begins a call.
@@ -80,56 +90,61 @@ impl Breaker {
     /// # Errors
     /// When calls rest.
     pub fn enter(&self) -> Result<Call<'_>, Open> {
-        let mut state = self.lock();
-        let now = Instant::now();
-        if let State::Open { until } = *state
-            && until <= now
+        let mut inner = self.lock();
+        if let State::Open { until } = inner.state
+            && until <= Instant::now()
         {
-            self.change(&mut state, State::HalfOpen { left: self.rule.successes, succeeded: 0 });
+            self.change(&mut inner, State::HalfOpen { left: self.rule.successes, succeeded: 0 });
         }
-        match &mut *state {
+        match &mut inner.state {
             State::Closed { .. } => {}
             State::Open { .. } | State::HalfOpen { left: 0, .. } => return Err(Open(self.target)),
             State::HalfOpen { left, .. } => *left -= 1,
         }
-        Ok(Call(Some(self)))
+        Ok(Call { breaker: Some(self), turn: inner.turn })
     }
 
-    fn ended(&self, succeeded: bool) {
-        let mut state = self.lock();
+    fn ended(&self, turn: u64, succeeded: bool) {
+        let mut inner = self.lock();
+        if inner.turn != turn {
+            return;
+        }
         let (now, rule) = (Instant::now(), self.rule);
         let rest = State::Open { until: now + rule.rest };
-        match (*state, succeeded) {
+        match (inner.state, succeeded) {
             (State::Closed { since, calls, failed }, _) => {
                 let (since, calls, failed) =
                     if now - since > WINDOW { (now, 0, 0) } else { (since, calls, failed) };
                 let (calls, failed) = (calls + 1, failed + u32::from(!succeeded));
                 if calls >= rule.calls && failed * 100 >= calls * rule.failed_percent {
-                    self.change(&mut state, rest);
+                    self.change(&mut inner, rest);
                 } else {
-                    *state = State::Closed { since, calls, failed };
+                    inner.state = State::Closed { since, calls, failed };
                 }
             }
             (State::HalfOpen { succeeded, .. }, true) if succeeded + 1 >= rule.successes => {
-                self.change(&mut state, State::Closed { since: now, calls: 0, failed: 0 });
+                self.change(&mut inner, State::Closed { since: now, calls: 0, failed: 0 });
             }
             (State::HalfOpen { left, succeeded }, true) => {
-                *state = State::HalfOpen { left, succeeded: succeeded + 1 };
+                inner.state = State::HalfOpen { left, succeeded: succeeded + 1 };
             }
-            (State::HalfOpen { .. }, false) => self.change(&mut state, rest),
-            // A call from before says nothing new.
+            (State::HalfOpen { .. }, false) => self.change(&mut inner, rest),
+            // No call begins while it is open.
             (State::Open { .. }, _) => {}
         }
     }
 
     /// Another one may see in its place.
-    fn forgotten(&self) {
-        if let State::HalfOpen { left, .. } = &mut *self.lock() {
+    fn forgotten(&self, turn: u64) {
+        let mut inner = self.lock();
+        if inner.turn == turn
+            && let State::HalfOpen { left, .. } = &mut inner.state
+        {
             *left += 1;
         }
     }
 
-    fn change(&self, state: &mut State, to: State) {
+    fn change(&self, inner: &mut Inner, to: State) {
         let (name, number) = match to {
             State::Closed { .. } => ("closed", 0),
             State::HalfOpen { .. } => ("half open", 1),
@@ -142,27 +157,28 @@ impl Breaker {
         if let Some(gauge) = &self.gauge {
             gauge.set(number);
         }
-        *state = to;
+        inner.state = to;
+        inner.turn += 1;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Call<'_> {
     /// Says whether the dependency did its part, whatever its answer was.
     pub fn ended(mut self, succeeded: bool) {
-        if let Some(breaker) = self.0.take() {
-            breaker.ended(succeeded);
+        if let Some(breaker) = self.breaker.take() {
+            breaker.ended(self.turn, succeeded);
         }
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if let Some(breaker) = self.0 {
-            breaker.forgotten();
+        if let Some(breaker) = self.breaker {
+            breaker.forgotten(self.turn);
         }
     }
 }
@@ -198,6 +214,24 @@ mod tests {
         assert_eq!(gauge.get(), 1);
         two.ended(true);
         assert_eq!(gauge.get(), 0);
+        assert!(call(&breaker, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_from_before_it_opened_say_nothing_of_how_it_is_now() {
+        let breaker = Breaker::new("queue", Rule::QUEUE, None);
+        let [late, lost] = [breaker.enter().unwrap(), breaker.enter().unwrap()];
+        for _ in 0..10 {
+            assert!(call(&breaker, false));
+        }
+        advance(Duration::from_secs(5)).await;
+        let one = breaker.enter().unwrap();
+        late.ended(false);
+        drop(lost);
+        let two = breaker.enter().expect("it did not open again");
+        assert!(breaker.enter().is_err(), "and lets no more through");
+        one.ended(true);
+        two.ended(true);
         assert!(call(&breaker, true));
     }
 

@@ -21,7 +21,7 @@ pub async fn the_ledger_comes_in_the_order_of_ids(store: Tested) {
     let rows = [
         row(one.id, State::Stored, false, 1),
         row(two.id, State::Deleted, true, 0),
-        row(three.id, State::Failed, false, 0),
+        row(three.id, State::Failed, true, 0),
     ];
     assert_eq!(store.ledger_page(None, 9).await.unwrap(), rows);
     assert_eq!(store.ledger_page(None, 1).await.unwrap(), rows[..1]);

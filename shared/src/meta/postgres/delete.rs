@@ -1,5 +1,5 @@
-//! Deletes an object: first its ledger row, which one deletion at a time holds, then the object, and its scope's usage last; the
-//! order in which batches go, too.
+//! Deletes an object: alone in its scope, so that no batch gives the number of a version that goes at this moment; first its ledger row,
+//! then the object, and its scope's usage last; the order in which batches go, too.
 
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::{
     events,
     fault::Fault,
-    persist::NUMBER,
+    locks,
+    persist::{ALONE, NUMBER},
     rows,
     server::{Mode, Server},
     transaction::{Statement, Transaction},
@@ -68,7 +69,11 @@ impl Deletion<'_> {
     async fn run(&self, mut transaction: Transaction<'_>) -> Result<Deleted, Fault> {
         let (org, project) = (self.scope.org(), self.scope.project());
         let values = [(&self.uuid() as _, Type::UUID), (&org as _, Type::TEXT), (&project as _, Type::TEXT)];
-        let [found] = transaction.say([Statement { sql: LOCK, values: &values }]).await?;
+        let scopes = vec![locks::of_scope(self.scope)];
+        let alone = [(&scopes as _, Type::INT8_ARRAY)];
+        let (alone, lock) =
+            (Statement { sql: ALONE, values: &alone }, Statement { sql: LOCK, values: &values });
+        let [_, found] = transaction.say([alone, lock]).await?;
         let known = found.first().map(|row| Ok::<_, Fault>((rows::state(row, 0)?, rows::get(row, 1)?)));
         match (known.transpose()?, self.envelope) {
             (Some((State::Stored, true)), _) => self.remove(transaction).await,

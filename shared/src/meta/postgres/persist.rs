@@ -42,9 +42,10 @@ pub(super) const NUMBER: &str = "INSERT INTO scopes (org, project)
     SELECT w.org, w.project FROM unnest($1::text[], $2::text[]) AS w(org, project)
     ON CONFLICT (org, project) DO NOTHING";
 
-/// Waits for a batch that enters the same upload, and goes on without it when that one has committed.
-const ENTER: &str = "INSERT INTO ledger (id, scope, state, size, at, reason)
-    SELECT e.id, e.scope, CASE WHEN e.reason IS NULL THEN 'stored' ELSE 'failed' END, e.size, $5, e.reason
+/// Waits for a batch that enters the same upload, and goes on without it when that one has committed. A failure that is brought along
+/// leaves the bytes alone.
+const ENTER: &str = "INSERT INTO ledger (id, scope, state, size, at, reason, purged)
+    SELECT e.id, e.scope, CASE WHEN e.reason IS NULL THEN 'stored' ELSE 'failed' END, e.size, $5, e.reason, e.reason IS NOT NULL
     FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[]) AS e(id, scope, size, reason)
     ON CONFLICT (id) DO NOTHING RETURNING id";
 

@@ -29,6 +29,20 @@ const LEDGER: &str = "WITH old AS (
     gone AS (DELETE FROM ledger l USING old WHERE l.id = old.id RETURNING 1)
     SELECT count(*) FROM gone";
 
+/// Deliveries that nobody took for so long: their receiver is disabled, or is in nobody's settings any more. With how many of them there
+/// were; receivers are locked in the order of numbers, whatever order the update goes by.
+const DELIVERIES: &str = "WITH old AS (
+        SELECT o.event, o.receiver FROM receivers r CROSS JOIN LATERAL (
+            SELECT d.event, d.receiver FROM deliveries d WHERE d.receiver = r.id AND d.due < $1
+            ORDER BY d.due LIMIT $2 FOR UPDATE SKIP LOCKED) o),
+    gone AS (DELETE FROM deliveries d USING old o WHERE d.event = o.event AND d.receiver = o.receiver
+        RETURNING d.receiver),
+    counted AS (SELECT receiver, count(*) AS count FROM gone GROUP BY receiver),
+    locked AS (SELECT r.id FROM receivers r WHERE r.id IN (SELECT receiver FROM counted)
+        ORDER BY r.id FOR NO KEY UPDATE)
+    UPDATE receivers r SET pending = r.pending - c.count
+    FROM locked l JOIN counted c ON c.receiver = l.id WHERE r.id = l.id RETURNING c.count";
+
 /// What is needed still is not relayed, or has a delivery that has not ended. Looked up for each event of the step: an EXISTS would
 /// be made into a scan of all that waits.
 const EVENTS: &str = "SELECT s.seq, s.time < $2, d.one IS NOT NULL OR u.one IS NOT NULL
@@ -49,6 +63,7 @@ pub(super) async fn prune(server: &Server, before: Timestamp) -> Result<u64, Fau
     server.ask(Mode::Write, MOVE_HORIZON, &[(&before, Type::INT8)]).await?;
     while forget_tombstones(server, before).await? == STEP {}
     let ledger = forget_uploads(server, before).await?;
+    forget_deliveries(server, before).await?;
     let events = walk(server, EVENTS, FORGET_EVENTS, before).await?;
     walk(server, LOG, FORGET_LOG, before).await?;
     Ok(ledger + events)
@@ -92,6 +107,15 @@ async fn forget_uploads(server: &Server, before: i64) -> Result<u64, Fault> {
         gone += went;
         if went < STEP as u64 {
             return Ok(gone);
+        }
+    }
+}
+
+async fn forget_deliveries(server: &Server, before: i64) -> Result<(), Fault> {
+    loop {
+        let step = [(&before as _, Type::INT8), (&rows::at_most(STEP) as _, Type::INT8)];
+        if server.ask(Mode::Write, DELIVERIES, &step).await?.is_empty() {
+            return Ok(());
         }
     }
 }

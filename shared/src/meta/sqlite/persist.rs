@@ -14,7 +14,8 @@ use crate::{
 
 type Result<T> = rusqlite::Result<T>;
 
-const ENTER: &str = "INSERT INTO ledger (id, scope, state, size, at, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+const ENTER: &str =
+    "INSERT INTO ledger (id, scope, state, size, at, reason, purged) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
     ON CONFLICT (id) DO NOTHING";
 
 pub(super) const KNOWN: &str = "SELECT state FROM ledger WHERE id = ?1";
@@ -120,8 +121,9 @@ impl<'c, 'r> Batch<'c, 'r> {
             Verdict::Failed { reason } => (State::Failed, 0, Some(reason)),
             Verdict::Known(state) => (state, 0, None),
         };
-        let id = record.id.as_bytes();
-        Ok(self.enter.execute((id, scope, state.as_str(), size, self.at_ms, reason))? == 1)
+        // A failure that is brought along leaves the bytes alone.
+        let (id, purged) = (record.id.as_bytes(), record.failure.is_some());
+        Ok(self.enter.execute((id, scope, state.as_str(), size, self.at_ms, reason, purged))? == 1)
     }
 
     fn known(&self, id: UploadId) -> Result<Verdict> {

@@ -21,6 +21,12 @@ pub(super) const TOMBSTONES: &str = "DELETE FROM tombstones WHERE (scope, path, 
 pub(super) const LEDGER: &str = "DELETE FROM ledger WHERE id IN
     (SELECT id FROM ledger WHERE state <> 'stored' AND purged = 1 AND at < ?1 ORDER BY at LIMIT ?2)";
 
+/// Deliveries that nobody took for so long: their receiver is disabled, or is in the settings no more.
+pub(super) const DELIVERIES: &str = "DELETE FROM deliveries WHERE (event, receiver) IN
+    (SELECT event, receiver FROM deliveries WHERE receiver = ?1 AND due < ?2 ORDER BY due LIMIT ?3)";
+
+const FEWER: &str = "UPDATE receivers SET pending = pending - ?2 WHERE id = ?1";
+
 pub(super) const EVENTS: &str =
     "SELECT e.seq, e.time < ?2, EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = e.seq)
     FROM events e WHERE e.seq > ?1 AND e.seq <= (SELECT relayed FROM progress) ORDER BY e.seq LIMIT ?3";
@@ -36,6 +42,7 @@ pub(super) async fn prune(meta: &SqliteMeta, before: Timestamp) -> std::result::
     meta.write(move |connection| connection.execute(MOVE_HORIZON, [rows::ms(before)?]).map(drop)).await?;
     forget(meta, TOMBSTONES, before).await?;
     let ledger = forget(meta, LEDGER, before).await?;
+    while meta.write(move |connection| forget_deliveries(connection, before)).await? {}
     let events = walk(meta, EVENTS, FORGET_EVENT, before).await?;
     walk(meta, LOG, FORGET_LOG, before).await?;
     Ok(ledger + events)
@@ -55,6 +62,22 @@ async fn forget(meta: &SqliteMeta, step: &'static str, before: Timestamp) -> std
             return Ok(gone);
         }
     }
+}
+
+/// A step of deliveries to each receiver; says whether there were any.
+fn forget_deliveries(connection: &Connection, before: Timestamp) -> Result<bool> {
+    let receivers: Vec<i64> = connection
+        .prepare_cached("SELECT id FROM receivers")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    let mut any = false;
+    for receiver in receivers {
+        let step = (receiver, rows::ms(before)?, rows::at_most(STEP));
+        let gone = connection.prepare_cached(DELIVERIES)?.execute(step)?;
+        connection.prepare_cached(FEWER)?.execute((receiver, rows::at_most(gone)))?;
+        any |= gone > 0;
+    }
+    Ok(any)
 }
 
 /// Walks through a table that is in the order of time, from its oldest row to the first that is too young. Rows that are still

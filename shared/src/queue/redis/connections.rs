@@ -62,6 +62,11 @@ impl NoAnswer {
         }
     }
 
+    /// Whether Redis has never seen the question.
+    pub(super) fn was_not_sent(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Resting(_))
+    }
+
     /// Whether the queue has to be founded first: its epoch or a group is gone.
     pub(super) fn is_unfounded(&self) -> bool {
         matches!(self, Self::Ask(error) if matches!(error.code(), Some("UNFOUNDED" | "NOGROUP")))

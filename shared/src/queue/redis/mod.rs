@@ -126,12 +126,16 @@ impl RedisQueue {
 
     /// Runs a script; on a queue that is not there, after founding it.
     async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Error> {
-        let mut answer = self.connections.invoke(script).await;
+        self.ask(script).await.map_err(unavailable)
+    }
+
+    async fn ask<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, NoAnswer> {
+        let answer = self.connections.invoke(script).await;
         if answer.as_ref().is_err_and(NoAnswer::is_unfounded) {
-            self.found().await.map_err(unavailable)?;
-            answer = self.connections.invoke(script).await;
+            self.found().await?;
+            return self.connections.invoke(script).await;
         }
-        answer.map_err(unavailable)
+        answer
     }
 
     /// Runs a script on some tickets after the others.
@@ -155,7 +159,14 @@ impl RedisQueue {
         let mut call = self.with_keys(&self.scripts.claim);
         call.arg(max.min(MOST)).arg(&self.consumer).arg(attempt.claim()).arg(micros(self.settings.lease));
         call.arg(&Priority::ALL.map(Priority::weight));
-        let mut found = Found::read(self.run::<Answer>(&call).await?, attempt.claim());
+        let answer = match self.ask::<Answer>(&call).await {
+            Err(unsent) if unsent.was_not_sent() => {
+                attempt.heard();
+                return Err(unavailable(unsent));
+            }
+            answer => answer.map_err(unavailable)?,
+        };
+        let mut found = Found::read(answer, attempt.claim());
         for (error, ticket) in found.strange.drain(..) {
             warn!(entry = ticket[2], error = %Report(&error), "unreadable job put back, for a newer process or an operator");
             self.put_back(&ticket, self.settings.lease, false).await?;
@@ -177,7 +188,7 @@ impl RedisQueue {
             return Ok(());
         }
         let mut call = self.with_keys(&self.scripts.recover);
-        call.arg(&self.consumer).arg(claims.len() * MOST).arg(&claims);
+        call.arg(&self.consumer).arg(&claims);
         let found = self.run::<Vec<u64>>(&call).await?;
         if !found.is_empty() {
             info!(jobs = found.len(), "jobs of a claim that was not heard of are in line again");

@@ -31,6 +31,21 @@ async fn jobs_of_a_process_that_is_gone_go_to_another_after_the_lease() -> Resul
     Ok(())
 }
 
+/// In line, in work, put off.
+#[tokio::test]
+async fn whoever_looks_into_the_queue_sees_every_job_wherever_it_stands() -> Result<()> {
+    let redis = Redis::start_with(&[]).await?;
+    let queue = open(&redis, LASTING).await?;
+    ensure!(queue.waiting().await?.is_empty());
+    fill(&queue, 0..3).await?;
+    let claimed = claim(&queue, 2).await?;
+    queue.again(claimed[0].ticket, LASTING.lease, true).await?;
+    let mut waiting = queue.waiting().await?;
+    waiting.sort();
+    ensure!(waiting == [0, 1, 2].map(|n| job(n, Priority::Normal).id), "{waiting:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn lapsed_leases_stand_first_in_line() -> Result<()> {
     let redis = Redis::start_with(&[]).await?;
