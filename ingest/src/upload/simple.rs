@@ -119,11 +119,10 @@ pub(crate) async fn one<F: Frames>(
             let begun = Begun::Now { last_byte_at: body.last_byte_at() };
             finish(app, wants, Stored { id, envelope, seal }, credit, begun).await
         }
-        // Another try of the same upload was quicker.
+        // Another try of the same upload was quicker. A store that is asked before the body says so before it is read.
         Err(PutError::Exists) if marker.is_some() => {
             let head = stat(app, &key).await?;
-            let stored = stored_before(app, wants, &key, head).await?;
-            same(app, wants, &key, stored, &body.seal(), credit).await
+            again(app, wants, &key, head, body, credit).await
         }
         Err(error) => Err(answer::put_problem(&error)),
     }

@@ -4,6 +4,7 @@ mod crashes;
 mod outages;
 mod postgres;
 mod redis;
+mod repeats;
 mod s3;
 mod s3_bodies;
 mod s3_credentials;
