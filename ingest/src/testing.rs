@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     ops::Range,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -15,9 +15,11 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use headworks_shared::{
+    clock::Clock,
     config,
     limits::Gate,
-    model::{Envelope, Seal},
+    meta::Store,
+    model::{Envelope, Scope, Seal, UploadId},
     stack::{Site, Stack},
     storage::{Blobs, BodyError, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source},
 };
@@ -43,7 +45,11 @@ impl House {
         let settings = config::load(None, []).unwrap().settings;
         let site = Site::new(folder.path(), &settings);
         let mut stack = Box::pin(Stack::open(&settings, &site)).await.unwrap();
-        let blobs = Arc::new(Sealless { inner: Arc::clone(&stack.blobs), reads: AtomicUsize::new(0) });
+        let blobs = Arc::new(Sealless {
+            inner: Arc::clone(&stack.blobs),
+            reads: AtomicUsize::new(0),
+            doomed: Mutex::default(),
+        });
         stack.blobs = Arc::clone(&blobs) as _;
         let ingest = Ingest::start(&stack, &settings, Gate::default(), &site.budget, &site.tasks);
         Self { ingest, stack, blobs, _folder: folder }
@@ -55,9 +61,16 @@ impl House {
 pub(crate) struct Sealless {
     inner: Arc<dyn Blobs>,
     reads: AtomicUsize,
+    /// Deleted by somebody before the next look at anything.
+    doomed: Mutex<Option<(Arc<dyn Store>, UploadId)>>,
 }
 
 impl Sealless {
+    /// Deletes an upload of the default scope right before the next look at anything.
+    pub(crate) fn delete_before_look(&self, meta: &Arc<dyn Store>, id: UploadId) {
+        *self.doomed.lock().unwrap() = Some((Arc::clone(meta), id));
+    }
+
     /// How many objects were read back.
     pub(crate) fn reads(&self) -> usize {
         self.reads.load(Ordering::Relaxed)
@@ -79,6 +92,12 @@ impl Blobs for Sealless {
     }
 
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
+        let doomed = self.doomed.lock().unwrap().take();
+        if let Some((meta, id)) = doomed {
+            let scope = Scope::default();
+            meta.delete(&scope, id, None, Clock::system().now()).await.unwrap();
+            self.inner.delete(&Key::object(&scope, id)).await.unwrap();
+        }
         let heads = self.inner.stat(keys).await;
         heads.into_iter().map(|head| head.map(|head| Head { seal: None, ..head })).collect()
     }
