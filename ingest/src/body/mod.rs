@@ -91,6 +91,11 @@ impl<F: Frames> UploadBody<F> {
         self.last_byte_at
     }
 
+    /// Whether there may be bytes that were not read.
+    pub(crate) fn may_go_on(&self) -> bool {
+        !self.ended && self.length != Some(self.received)
+    }
+
     fn take(&mut self, chunk: &Bytes) -> Result<(), BodyError> {
         self.received += chunk.len() as u64;
         if self.received > self.bounds.max_object {

@@ -10,7 +10,7 @@ use headworks_shared::{
     report::Report,
     storage::{BodyError, PutError, Source},
 };
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{StatusCode, request::Parts};
 use hyper::body::Incoming;
 use serde_json::{Value, json as value};
 use tokio::time::{Instant, timeout};
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     App,
     admission::Credit,
-    answer::put_problem,
+    answer::{last, put_problem},
     body::{Announced, Bounds, IncomingFrames, UploadBody},
     metrics::{Outcome, Protocol},
 };
@@ -203,10 +203,7 @@ impl Form<'_> {
             _ => StatusCode::MULTI_STATUS,
         };
         let files: Vec<Value> = self.results.into_iter().map(|(_, result)| result).collect();
-        let mut reply = json(status, &value!({ "files": files }));
-        if self.close {
-            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(reply)
+        let reply = json(status, &value!({ "files": files }));
+        Ok(if self.close { last(reply) } else { reply })
     }
 }

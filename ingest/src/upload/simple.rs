@@ -212,7 +212,8 @@ async fn again<F: Frames>(
         return Err((Outcome::Rejected, repeat::reused("the key was used for other content")));
     }
     if wants.announced.proves(&stored.seal.digests) {
-        return repeated(app, wants, key, stored, credit).await;
+        let (outcome, reply) = repeated(app, wants, key, stored, credit).await?;
+        return Ok((outcome, if body.may_go_on() { answer::last(reply) } else { reply }));
     }
     while let Some(chunk) = std::future::poll_fn(|context| body.poll_chunk(context)).await {
         chunk.map_err(|error| answer::put_problem(&PutError::Body(error)))?;

@@ -59,6 +59,12 @@ async fn a_repeat_is_known_by_the_bytes_that_are_stored() {
     assert_eq!((id(&again), read), (id(&first), 1));
     let (proven, read) = send(&house, "hello", Some(&sha256("hello"))).await;
     assert_eq!((id(&proven), read), (id(&first), 0), "a digest proves it before the body");
+    let last =
+        |answer: &Result<Reply, Problem>| answer.as_ref().unwrap().headers().contains_key(header::CONNECTION);
+    assert!(
+        last(&proven) && !last(&again) && !last(&first),
+        "only where the body was not read it is the last answer"
+    );
     for (other, digest) in [("jello", None), ("jello", Some(sha256("jello"))), ("hello!", None)] {
         let (refused, _) = send(&house, other, digest.as_deref()).await;
         assert_eq!(refused.unwrap_err().code(), Code::KeyReused, "{other}");
