@@ -1,6 +1,7 @@
 //! What the fleet stands on, each server for real and started by the test that needs it.
 
 mod crashes;
+mod operators;
 mod outages;
 mod postgres;
 mod redis;

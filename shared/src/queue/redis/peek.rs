@@ -12,7 +12,7 @@ impl RedisQueue {
     /// When the queue cannot be reached.
     pub async fn waiting(&self) -> Result<Vec<UploadId>, Error> {
         let mut ask = redis::pipe();
-        ask.cmd("HKEYS").arg(self.keys.jobs());
+        ask.cmd("ZRANGE").arg(self.keys.jobs()).arg(0).arg(-1);
         let (ids,): (Vec<String>,) = self.connections.query(&ask).await.map_err(unavailable)?;
         Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
     }
