@@ -80,22 +80,31 @@ async fn begun_before(
 /// The object of an earlier try, unless it has come to an end after which it must not come again. The store is asked first: what is
 /// gone from it was in the ledger before.
 pub(crate) async fn earlier(app: &App, scope: &Scope, id: UploadId) -> Result<Option<Head>, Problem> {
-    let key = Key::object(scope, id);
-    let head = match app.stack.blobs.stat(std::slice::from_ref(&key)).await.into_iter().next() {
-        Some(Ok(head)) => Some(head),
-        None | Some(Err(StorageError::NotFound)) => None,
-        Some(Err(error)) => return Err(storage_problem(&error)),
-    };
-    let states = app.stack.meta.states(&[id]).await.map_err(|error| not_asked(&error))?;
-    match (states.into_iter().next().flatten(), head) {
-        (None, head) => Ok(head),
-        (Some(State::Stored), Some(head)) => Ok(Some(head)),
-        (Some(State::Stored), None) => {
-            error!(upload.id = %id, "the bytes of an object are missing in storage");
-            Err(Problem::new(Code::ObjectMissing).close())
+    let mut missed = false;
+    loop {
+        let head = head(app, scope, id).await?;
+        let states = app.stack.meta.states(&[id]).await.map_err(|error| not_asked(&error))?;
+        match (states.into_iter().next().flatten(), head) {
+            (None, head) => return Ok(head),
+            (Some(State::Stored), Some(head)) => return Ok(Some(head)),
+            // The earlier try may have come to its end between the two questions.
+            (Some(State::Stored), None) if !missed => missed = true,
+            (Some(State::Stored), None) => {
+                error!(upload.id = %id, "the bytes of an object are missing in storage");
+                return Err(Problem::new(Code::ObjectMissing).close());
+            }
+            (Some(State::Deleted), _) => return Err(Problem::new(Code::Deleted).close()),
+            (Some(State::Failed), _) => return Err(failed(app, scope, id).await),
         }
-        (Some(State::Deleted), _) => Err(Problem::new(Code::Deleted).close()),
-        (Some(State::Failed), _) => Err(failed(app, scope, id).await),
+    }
+}
+
+async fn head(app: &App, scope: &Scope, id: UploadId) -> Result<Option<Head>, Problem> {
+    let key = Key::object(scope, id);
+    match app.stack.blobs.stat(std::slice::from_ref(&key)).await.into_iter().next() {
+        Some(Ok(head)) => Ok(Some(head)),
+        None | Some(Err(StorageError::NotFound)) => Ok(None),
+        Some(Err(error)) => Err(storage_problem(&error)),
     }
 }
 

@@ -94,6 +94,16 @@ async fn what_is_deleted_while_its_repeat_is_looked_up_does_not_come_again() {
 }
 
 #[tokio::test]
+async fn what_is_stored_while_its_repeat_is_looked_up_is_found() {
+    let house = House::new().await;
+    let (first, _) = send(&house, "hello", None).await;
+    persist(&house, None).await;
+    house.blobs.look_early();
+    let (again, _) = send(&house, "hello", None).await;
+    assert_eq!(id(&again), id(&first));
+}
+
+#[tokio::test]
 async fn what_the_ledger_has_and_the_store_has_not_does_not_come_again() {
     let ends = [
         (None, Code::ObjectMissing),
