@@ -44,6 +44,12 @@ fn with_receipt(mut reply: Reply, receipt: &Receipt) -> Reply {
     reply
 }
 
+/// The last answer on its connection: the rest of the body is not read.
+pub(crate) fn last(mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    reply
+}
+
 /// What a failed put is to the client, and to the metrics.
 pub(crate) fn put_problem(failed: &PutError) -> (Outcome, Problem) {
     match failed {

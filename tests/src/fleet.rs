@@ -256,9 +256,8 @@ impl Fleet {
                 node.stop().await?;
             }
         }
-        let mut command = self.headworks("queue", "depth");
         self.add(Kind::Processor, None).await?;
-        let look = async || Ok(String::from_utf8(command.output()?.stdout)?);
+        let look = async || self.operate("queue", &["depth"]);
         let empty = |said: &String| {
             said.lines().any(|line| {
                 line.starts_with("all") && line.contains(" 0 of ") && line.ends_with(" 0 credits")
@@ -277,16 +276,26 @@ impl Fleet {
         Ok(())
     }
 
-    fn headworks(&self, command: &str, what: &str) -> Command {
+    /// What `headworks` prints, when it is run as an operator of this fleet would.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub fn operate(&self, command: &str, arguments: &[&str]) -> Result<String> {
+        let output = self.headworks(command, arguments).output()?;
+        ensure!(output.status.success(), "headworks {command} {}: {output:?}", arguments.join(" "));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn headworks(&self, command: &str, arguments: &[&str]) -> Command {
         let mut headworks = Command::new(&self.binaries.headworks);
-        headworks.arg(command).arg("--config").arg(self.settings()).arg(what);
+        headworks.arg(command).arg("--config").arg(self.settings()).args(arguments);
         headworks.envs(self.variables.iter().cloned());
         headworks
     }
 
     /// `headworks audit` finds nothing.
     async fn audit(&self) -> Result<()> {
-        let mut command = self.headworks("audit", "--deep");
+        let mut command = self.headworks("audit", &["--deep"]);
         let look = async || {
             let output = command.output()?;
             Ok((output.status.success(), format!("{output:?}")))

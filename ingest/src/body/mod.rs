@@ -18,10 +18,11 @@ use headworks_shared::{
 };
 use tokio::time::Instant;
 
-use self::pace::{Pace, Timer};
+use self::pace::Pace;
 pub(crate) use self::{
     announced::Announced,
     frames::{Frame, Frames, IncomingFrames},
+    pace::Timer,
 };
 
 /// How many bytes are looked at to tell what they are.
@@ -34,6 +35,13 @@ pub(crate) struct Bounds {
     pub(crate) stall_timeout: Duration,
     pub(crate) min_rate: u64,
     pub(crate) upload_timeout: Duration,
+}
+
+impl Bounds {
+    /// Measures whether it keeps to them in time.
+    pub(crate) fn timer(&self) -> Timer {
+        Timer::new(Pace::new(self.stall_timeout, self.min_rate, self.upload_timeout))
+    }
 }
 
 impl From<&Settings> for Bounds {
@@ -80,7 +88,7 @@ impl<F: Frames> UploadBody<F> {
             received: 0,
             first_bytes: Vec::new(),
             sniffed: None,
-            timer: Timer::new(Pace::new(bounds.stall_timeout, bounds.min_rate, bounds.upload_timeout)),
+            timer: bounds.timer(),
             last_byte_at: None,
             ended: false,
         }
@@ -89,6 +97,11 @@ impl<F: Frames> UploadBody<F> {
     /// When the last byte came.
     pub(crate) fn last_byte_at(&self) -> Option<Instant> {
         self.last_byte_at
+    }
+
+    /// Whether there may be bytes that were not read.
+    pub(crate) fn may_go_on(&self) -> bool {
+        !self.ended && self.length != Some(self.received)
     }
 
     fn take(&mut self, chunk: &Bytes) -> Result<(), BodyError> {

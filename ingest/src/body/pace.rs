@@ -62,9 +62,9 @@ impl Pace {
     }
 }
 
-/// Measures the waits for one body.
+/// Measures the waits for one body, or for one form.
 #[derive(Debug)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     pace: Pace,
     until: Option<Instant>,
     waiting_since: Option<Instant>,
@@ -77,14 +77,14 @@ impl Timer {
     }
 
     /// Something came: the wait, if there was one, is over.
-    pub(super) fn came(&mut self, received: u64) {
+    pub(crate) fn came(&mut self, received: u64) {
         if let Some(since) = self.waiting_since.take() {
             self.pace = self.pace.ended(since.elapsed(), received);
         }
     }
 
     /// Nothing has come yet; ready when the client is too slow.
-    pub(super) fn poll_waiting(&mut self, context: &mut Context<'_>, received: u64) -> Poll<BodyError> {
+    pub(crate) fn poll_waiting(&mut self, context: &mut Context<'_>, received: u64) -> Poll<BodyError> {
         let now = Instant::now();
         let since = *self.waiting_since.get_or_insert(now);
         let until = *self.until.get_or_insert(now + self.pace.total);

@@ -10,21 +10,20 @@ use headworks_shared::{
     report::Report,
     storage::{BodyError, PutError, Source},
 };
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{StatusCode, request::Parts};
 use hyper::body::Incoming;
 use serde_json::{Value, json as value};
-use tokio::time::{Instant, timeout};
 use tracing::error;
 
 use self::parser::{Parser, Part};
 use super::{
     simple::{Ended, one, refuse},
-    wants::Wants,
+    wants::{Wants, media_type},
 };
 use crate::{
     App,
     admission::Credit,
-    answer::put_problem,
+    answer::{last, put_problem},
     body::{Announced, Bounds, IncomingFrames, UploadBody},
     metrics::{Outcome, Protocol},
 };
@@ -52,8 +51,9 @@ pub(crate) async fn post(
     let upload = async move {
         let _until_answered = (permit, form);
         let unnamed = Bounds::from(&app.settings.ingest);
+        let parser = Parser::new(IncomingFrames(body), boundary, unnamed.timer());
         Form { app: &app, context: &context, wants, unnamed, results: Vec::new(), close: false }
-            .take(Parser::new(IncomingFrames(body), boundary), first)
+            .take(parser, first)
             .await
     };
     tasks.finish(upload).await.unwrap_or_else(|broken| {
@@ -67,6 +67,19 @@ fn boundary(wants: &Wants) -> Result<String, Problem> {
         Problem::new(Code::UnsupportedMediaType).detail("send multipart/form-data with a boundary").close()
     };
     multer::parse_boundary(wants.content_type.as_deref().unwrap_or_default()).map_err(|_| unsupported())
+}
+
+/// The next part of the form; the parts before it were read to their ends.
+async fn next(parser: &mut Parser) -> Result<Option<Part>, Problem> {
+    parser.next().await.map_err(|error| put_problem(&error.into()).1)
+}
+
+/// What a part's head says of its file.
+fn head_of(part: &Part) -> Result<(ObjectPath, Option<String>), Problem> {
+    let path = part.file_name().unwrap_or_default().parse();
+    let path =
+        path.map_err(|error| Problem::new(Code::BadPath).detail(format!("the file's name: {error}")))?;
+    Ok((path, part.content_type().map(media_type).transpose()?))
 }
 
 /// A form on its way in.
@@ -97,7 +110,7 @@ impl Form<'_> {
 
     async fn read(&mut self, mut parser: Parser, first: Credit) -> Result<(), Problem> {
         let mut credit = Some(first);
-        while let Some(part) = self.next(&mut parser).await? {
+        while let Some(part) = next(&mut parser).await? {
             if part.name() != Some("file") {
                 self.pass_over(part).await?;
                 continue;
@@ -122,23 +135,13 @@ impl Form<'_> {
         Ok(())
     }
 
-    /// The next part of the form; the parts before it were read to their ends.
-    async fn next(&self, parser: &mut Parser) -> Result<Option<Part>, Problem> {
-        match timeout(self.app.settings.ingest.limits.stall_timeout.0, parser.next()).await {
-            Ok(part) => part.map_err(|error| put_problem(&error.into()).1),
-            Err(_) => Err(Problem::new(Code::TooSlow).close()),
-        }
-    }
-
-    /// Reads a part to its end for nothing, at an upload's pace.
+    /// Reads a part to its end for nothing.
     async fn pass_over(&mut self, part: Part) -> Result<(), Problem> {
-        let begun = Instant::now();
         let mut body = UploadBody::new(part, None, Announced::default(), false, self.unnamed);
         while let Some(chunk) = poll_fn(|poller| body.poll_chunk(poller)).await {
             chunk.map_err(|error| self.not_passed(error))?;
         }
         self.unnamed.max_object = self.unnamed.max_object.saturating_sub(body.seal().size);
-        self.unnamed.upload_timeout = self.unnamed.upload_timeout.saturating_sub(begun.elapsed());
         Ok(())
     }
 
@@ -154,17 +157,16 @@ impl Form<'_> {
     }
 
     async fn file(&mut self, part: Part, credit: Credit) -> Ended {
-        let path = match part.file_name().unwrap_or_default().parse::<ObjectPath>() {
-            Ok(path) => path,
-            Err(error) => {
-                let problem = Problem::new(Code::BadPath).detail(format!("the file's name: {error}"));
+        let (path, content_type) = match head_of(&part) {
+            Ok(head) => head,
+            Err(problem) => {
                 return self.pass_over(part).await.map_or_else(
                     |broken| Err((Outcome::Broken, broken)),
                     |()| Err((Outcome::Rejected, problem)),
                 );
             }
         };
-        let wants = Wants { content_type: part.content_type(), length: None, ..self.wants.clone() };
+        let wants = Wants { content_type, length: None, ..self.wants.clone() };
         one(self.app, self.context, path, &wants, part, credit).await
     }
 
@@ -184,7 +186,8 @@ impl Form<'_> {
                     return Err(problem);
                 }
                 // What is left of the part cannot be told from the next, unless it was read to its end.
-                let readable = matches!(problem.code(), Code::BadPath | Code::DigestMismatch);
+                let readable =
+                    matches!(problem.code(), Code::BadPath | Code::BadHeader | Code::DigestMismatch);
                 self.results.push((problem.code().status(), problem.to_json(&self.context.request_id)));
                 Ok(readable)
             }
@@ -203,10 +206,7 @@ impl Form<'_> {
             _ => StatusCode::MULTI_STATUS,
         };
         let files: Vec<Value> = self.results.into_iter().map(|(_, result)| result).collect();
-        let mut reply = json(status, &value!({ "files": files }));
-        if self.close {
-            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(reply)
+        let reply = json(status, &value!({ "files": files }));
+        Ok(if self.close { last(reply) } else { reply })
     }
 }

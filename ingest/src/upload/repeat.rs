@@ -9,8 +9,8 @@ use bytes::Bytes;
 use headworks_shared::{
     fault::{Point, point},
     http::{Code, Problem},
-    meta::Found,
-    model::{IDEMPOTENCY_KEY_VALID, ObjectPath, Scope, Seal, UploadId},
+    meta::{Error as MetaError, Found},
+    model::{IDEMPOTENCY_KEY_VALID, ObjectPath, Scope, Seal, State, UploadId},
     report::Report,
     storage::{Error as StorageError, Head, Key, PutError, digest},
 };
@@ -73,14 +73,55 @@ async fn begun_before(
     if app.stack.clock.now().since(before.id.time()) > IDEMPOTENCY_KEY_VALID {
         return Err(reused("the key is older than 12 hours; use a new key"));
     }
-    ended(app, &wants.scope, before.id).await?;
-    let key = Key::object(&wants.scope, before.id);
-    let earlier = match app.stack.blobs.stat(std::slice::from_ref(&key)).await.into_iter().next() {
-        Some(Ok(head)) => Some(Box::new(head)),
-        None | Some(Err(StorageError::NotFound)) => None,
-        Some(Err(error)) => return Err(storage_problem(&error)),
-    };
+    let earlier = earlier(app, &wants.scope, before.id).await?.map(Box::new);
     Ok(Identity { id: before.id, marker: Some(marker), earlier })
+}
+
+/// The object of an earlier try, unless it has come to an end after which it must not come again. The store is asked first: what is
+/// gone from it was in the ledger before.
+pub(crate) async fn earlier(app: &App, scope: &Scope, id: UploadId) -> Result<Option<Head>, Problem> {
+    let mut missed = false;
+    loop {
+        let head = head(app, scope, id).await?;
+        let states = app.stack.meta.states(&[id]).await.map_err(|error| not_asked(&error))?;
+        match (states.into_iter().next().flatten(), head) {
+            (None, head) => return Ok(head),
+            (Some(State::Stored), Some(head)) => return Ok(Some(head)),
+            // The earlier try may have come to its end between the two questions.
+            (Some(State::Stored), None) if !missed => missed = true,
+            (Some(State::Stored), None) => {
+                error!(upload.id = %id, "the bytes of an object are missing in storage");
+                return Err(Problem::new(Code::ObjectMissing).close());
+            }
+            (Some(State::Deleted), _) => return Err(Problem::new(Code::Deleted).close()),
+            (Some(State::Failed), _) => return Err(failed(app, scope, id).await),
+        }
+    }
+}
+
+async fn head(app: &App, scope: &Scope, id: UploadId) -> Result<Option<Head>, Problem> {
+    let key = Key::object(scope, id);
+    match app.stack.blobs.stat(std::slice::from_ref(&key)).await.into_iter().next() {
+        Some(Ok(head)) => Ok(Some(head)),
+        None | Some(Err(StorageError::NotFound)) => Ok(None),
+        Some(Err(error)) => Err(storage_problem(&error)),
+    }
+}
+
+/// Why an upload that has failed does not come again.
+async fn failed(app: &App, scope: &Scope, id: UploadId) -> Problem {
+    match app.stack.meta.find(scope, id).await {
+        Ok(Some(Found::Failed { reason })) if reason == Code::Exists.as_str() => {
+            Problem::new(Code::Exists).close()
+        }
+        Ok(_) => reused("the upload with this key failed; use a new key"),
+        Err(error) => not_asked(&error),
+    }
+}
+
+fn not_asked(failed: &MetaError) -> Problem {
+    error!(error = %Report(failed), "ledger not asked for a repeat");
+    Problem::new(Code::Unavailable).retry_after(COME_BACK).close()
 }
 
 /// What an earlier try has stored.
@@ -111,22 +152,6 @@ async fn seal_again(
     let (size, digests) =
         digest(&*app.stack.blobs, key, sha256).await.map_err(|error| storage_problem(&error))?;
     Ok(Seal { size, digests, sniffed_type: None })
-}
-
-/// Whether the upload has come to an end after which it must not come again.
-async fn ended(app: &App, scope: &Scope, id: UploadId) -> Result<(), Problem> {
-    match app.stack.meta.find(scope, id).await {
-        Ok(None | Some(Found::Stored(_))) => Ok(()),
-        Ok(Some(Found::Deleted)) => Err(Problem::new(Code::Deleted).close()),
-        Ok(Some(Found::Failed { reason })) if reason == Code::Exists.as_str() => {
-            Err(Problem::new(Code::Exists).close())
-        }
-        Ok(Some(Found::Failed { .. })) => Err(reused("the upload with this key failed; use a new key")),
-        Err(failed) => {
-            error!(error = %Report(&failed), "ledger not asked for a repeat");
-            Err(Problem::new(Code::Unavailable).retry_after(COME_BACK).close())
-        }
-    }
 }
 
 async fn read(app: &App, marker: Uuid) -> Result<Marker, Problem> {

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use headworks_shared::{
     http::{Code, Context, Problem, Reply},
     meta::Found,
-    model::{ObjectPath, Seal, Status},
+    model::{ObjectPath, Seal, Status, UploadId},
     report::Report,
-    storage::{Head, Key, PutError, Source},
+    storage::{Error as StorageError, Head, Key, PutError, Source},
 };
 use http::request::Parts;
 use hyper::body::Incoming;
@@ -119,11 +119,10 @@ pub(crate) async fn one<F: Frames>(
             let begun = Begun::Now { last_byte_at: body.last_byte_at() };
             finish(app, wants, Stored { id, envelope, seal }, credit, begun).await
         }
-        // Another try of the same upload was quicker.
+        // Another try of the same upload was quicker. A store that is asked before the body says so before it is read.
         Err(PutError::Exists) if marker.is_some() => {
-            let head = stat(app, &key).await?;
-            let stored = stored_before(app, wants, &key, head).await?;
-            same(app, wants, &key, stored, &body.seal(), credit).await
+            let head = quicker(app, wants, id).await.map_err(|problem| (blame(&problem), problem))?;
+            again(app, wants, &key, head, body, credit).await
         }
         Err(error) => Err(answer::put_problem(&error)),
     }
@@ -213,12 +212,19 @@ async fn again<F: Frames>(
         return Err((Outcome::Rejected, repeat::reused("the key was used for other content")));
     }
     if wants.announced.proves(&stored.seal.digests) {
-        return repeated(app, wants, key, stored, credit).await;
+        let (outcome, reply) = repeated(app, wants, key, stored, credit).await?;
+        return Ok((outcome, if body.may_go_on() { answer::last(reply) } else { reply }));
     }
     while let Some(chunk) = std::future::poll_fn(|context| body.poll_chunk(context)).await {
         chunk.map_err(|error| answer::put_problem(&PutError::Body(error)))?;
     }
     same(app, wants, key, stored, &body.seal(), credit).await
+}
+
+/// The object that another try of this upload has put.
+async fn quicker(app: &App, wants: &Wants, id: UploadId) -> Result<Head, Problem> {
+    let head = repeat::earlier(app, &wants.scope, id).await?;
+    head.ok_or_else(|| answer::storage_problem(&StorageError::NotFound))
 }
 
 async fn stored_before(
@@ -245,10 +251,4 @@ async fn repeated(app: &App, wants: &Wants, key: &Key, stored: Stored, credit: C
     let failed = |error| (Outcome::Failed, answer::storage_problem(&error));
     app.stack.blobs.confirm(key).await.map_err(failed)?;
     finish(app, wants, stored, credit, Begun::Before).await
-}
-
-async fn stat(app: &App, key: &Key) -> Result<Head, (Outcome, Problem)> {
-    let head = app.stack.blobs.stat(std::slice::from_ref(key)).await.into_iter().next();
-    let failed = |error| (Outcome::Failed, answer::storage_problem(&error));
-    head.unwrap_or(Err(headworks_shared::storage::Error::NotFound)).map_err(failed)
 }

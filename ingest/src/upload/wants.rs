@@ -113,12 +113,18 @@ fn expectation(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn content_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    match text(headers, &header::CONTENT_TYPE)? {
-        Some(value) if value.len() > MAX_TYPE_BYTES || !value.contains('/') => {
-            Err(bad(&header::CONTENT_TYPE, "must be a media type of at most 255 bytes, as in image/jpeg"))
-        }
-        value => Ok(value.map(str::to_owned)),
+    text(headers, &header::CONTENT_TYPE)?.map(media_type).transpose()
+}
+
+/// A media type that can be kept with an object: of a request, or of a part of a form.
+pub(crate) fn media_type(value: &str) -> Result<String, Problem> {
+    if value.len() > MAX_TYPE_BYTES || !value.contains('/') {
+        return Err(bad(
+            &header::CONTENT_TYPE,
+            "must be a media type of at most 255 bytes, as in image/jpeg",
+        ));
     }
+    Ok(value.to_owned())
 }
 
 fn length(headers: &HeaderMap) -> Result<Option<u64>, Problem> {

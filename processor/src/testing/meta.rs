@@ -289,16 +289,23 @@ impl DeadLetters for Meta {
         Ok(())
     }
 
-    async fn dead(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        Ok(self.lock()?.dead.values().take(limit).cloned().collect())
+    async fn dead(&self, after: Option<&DeadLetter>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let place = |letter: &DeadLetter| (letter.at, letter.job.id);
+        let mut letters: Vec<_> = self.lock()?.dead.values().cloned().collect();
+        letters.retain(|letter| after.is_none_or(|after| place(letter) < place(after)));
+        letters.sort_by_key(|letter| std::cmp::Reverse(place(letter)));
+        letters.truncate(limit);
+        Ok(letters)
     }
 
     async fn dead_letter(&self, id: UploadId) -> Result<Option<DeadLetter>, Error> {
         Ok(self.lock()?.dead.get(&id).cloned())
     }
 
-    async fn discard(&self, id: UploadId) -> Result<bool, Error> {
-        Ok(self.lock()?.dead.remove(&id).is_some())
+    async fn discard(&self, letter: &DeadLetter) -> Result<bool, Error> {
+        let mut rows = self.lock()?;
+        let there = rows.dead.get(&letter.job.id).is_some_and(|kept| kept.at == letter.at);
+        Ok(there && rows.dead.remove(&letter.job.id).is_some())
     }
 
     async fn dead_count(&self) -> Result<u64, Error> {

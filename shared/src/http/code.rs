@@ -36,7 +36,7 @@ codes! {
     BadFraming = "bad_framing", BAD_REQUEST, "Ambiguous or unknown message framing";
     /// The path breaks a rule; `detail` says which: no empty, `.` or `..` segment, no control character, UTF-8, at most 1,024 bytes.
     BadPath = "bad_path", BAD_REQUEST, "Path not allowed";
-    /// A header of the request cannot be read; `detail` names it and its rule.
+    /// A header of the request, or of a part of its form, cannot be read; `detail` names it and its rule.
     BadHeader = "bad_header", BAD_REQUEST, "Header not understood";
     /// A `Content-Digest` or `Repr-Digest` cannot be read: `sha-256=:base64:`, `sha-512=:…:` or `crc64nvme=:…:`.
     BadDigest = "bad_digest", BAD_REQUEST, "Digest header not understood";

@@ -54,7 +54,8 @@ macro_rules! meta_conformance {
                 deliveries_that_nobody_takes_are_forgotten_with_their_events, the_log_has_every_try_newest_first,
                 what_happens_after_everything_was_forgotten_is_still_relayed;
             dead_letters: a_letter_is_kept_as_it_was, burying_again_replaces_the_letter, letters_come_newest_first,
-                a_letter_is_discarded_once;
+                pages_of_letters_hold_each_once_and_none_that_was_buried_meanwhile, a_letter_is_discarded_once,
+                a_letter_that_was_buried_anew_is_not_discarded_with_the_old_one;
             audit: the_ledger_comes_in_the_order_of_ids, a_store_in_use_does_not_contradict_itself,
                 each_end_is_one_event;
             leaders: a_lead_stands_until_it_is_given_back;

@@ -208,11 +208,11 @@ pub trait DeadLetters: Send + Sync + fmt::Debug {
     /// When the database cannot be reached.
     async fn bury(&self, letter: &DeadLetter) -> Result<(), Error>;
 
-    /// The dead letters, newest first, at most `limit`.
+    /// The dead letters, newest first, from behind `after`, at most `limit`. What was buried since `after` was read comes before it.
     ///
     /// # Errors
     /// When the database cannot be reached.
-    async fn dead(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+    async fn dead(&self, after: Option<&DeadLetter>, limit: usize) -> Result<Vec<DeadLetter>, Error>;
 
     /// One dead letter.
     ///
@@ -220,11 +220,12 @@ pub trait DeadLetters: Send + Sync + fmt::Debug {
     /// When the database cannot be reached.
     async fn dead_letter(&self, id: UploadId) -> Result<Option<DeadLetter>, Error>;
 
-    /// Removes a dead letter, because its job was queued again or discarded; says whether there was one.
+    /// Removes this letter, because its job was queued again or discarded; says whether it was there. One that replaced it meanwhile
+    /// stays.
     ///
     /// # Errors
     /// When the database cannot be reached.
-    async fn discard(&self, id: UploadId) -> Result<bool, Error>;
+    async fn discard(&self, letter: &DeadLetter) -> Result<bool, Error>;
 
     /// How many there are.
     ///

@@ -1,9 +1,11 @@
 //! What the fleet stands on, each server for real and started by the test that needs it.
 
 mod crashes;
+mod operators;
 mod outages;
 mod postgres;
 mod redis;
+mod repeats;
 mod s3;
 mod s3_bodies;
 mod s3_credentials;

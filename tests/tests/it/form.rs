@@ -151,6 +151,40 @@ async fn a_part_that_is_passed_over_keeps_to_the_bounds_of_an_object() -> Result
 }
 
 #[tokio::test]
+async fn a_form_of_many_small_parts_keeps_to_the_least_rate() -> Result<()> {
+    Headworks::run(Config::new()?, async |headworks| {
+        let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\nx\r\n");
+        let mut raw = Raw::connect(headworks.listen()).await?;
+        raw.send(endless()).await?;
+        // Never a stall, and less than 1 KiB a second. The grace is 10 s, and the window 30 s.
+        let answer =
+            raw.trickle(part.as_bytes(), Duration::from_millis(200), Duration::from_secs(60)).await?;
+        answer.problem(Code::TooSlow)?;
+        headworks.nothing_is_left().await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_media_type_that_is_too_long_to_be_kept_is_told() -> Result<()> {
+    Headworks::run(Config::new()?, async |headworks| {
+        let long = format!("text/plain; x=\"{}\"", "y".repeat(4000));
+        let put = headworks.client().put("a", "x").header("content-type", &long);
+        put.send().await?.problem(Code::BadHeader)?;
+        let body = form(&[("1", "first"), ("2", "second"), ("3", "third")]);
+        let answer = post(headworks, &multipart(), body.replacen("text/plain", &long, 2)).await?;
+        let results = results(&answer)?;
+        ensure!(results.len() == 3 && results[2]["id"].is_string(), "{results:#?}");
+        check_problem(&results[0], Code::BadHeader)?;
+        check_problem(&results[1], Code::BadHeader)?;
+        headworks.until_idle().await?;
+        ensure!(remains::objects(&headworks.data())?.len() == 1);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn who_breaks_a_form_learns_which_files_were_taken() -> Result<()> {
     let config = Config::new()?.text("ingest.limits.stall_timeout", "1s");
     Headworks::run(config, async |headworks| {

@@ -2,13 +2,14 @@
 //!
 //! multer takes in all that is ready each time it is asked, and keeps what it cannot tell yet: what comes before the first
 //! boundary, and the head of a part. So it is given no more while it has something to hand out, and never more than
-//! [`MOST_UNTOLD`] bytes and a sip that lead to nothing.
+//! [`MOST_UNTOLD`] bytes and a sip that lead to nothing. And the whole form keeps one pace, whatever its parts are: only the time in
+//! which the parser has nothing to hand out is waiting for the client.
 
 use std::{
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context as Poller, Poll, ready},
 };
@@ -20,7 +21,7 @@ use multer::{Field, Multipart};
 
 use crate::{
     admission::FORM_BYTES,
-    body::{Frame, Frames},
+    body::{Frame, Frames, Timer},
 };
 
 /// The parser swallows all that is ready; so no more than this is ready at a time. It may hold a sip, what came before it, and a
@@ -37,9 +38,9 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    pub(super) fn new<F: Frames + 'static>(frames: F, boundary: String) -> Self {
-        let feed = Arc::new(Feed::default());
-        let sips = Sips { frames, received: 0, feed: Arc::clone(&feed) };
+    pub(super) fn new<F: Frames + 'static>(frames: F, boundary: String, timer: Timer) -> Self {
+        let feed = Arc::new(Feed::new(timer));
+        let sips = Sips { frames, feed: Arc::clone(&feed) };
         Self { form: Multipart::new(sips, boundary), feed }
     }
 
@@ -67,8 +68,8 @@ impl Part {
         self.field.file_name()
     }
 
-    pub(super) fn content_type(&self) -> Option<String> {
-        self.field.content_type().map(|kind| kind.as_ref().to_owned())
+    pub(super) fn content_type(&self) -> Option<&str> {
+        self.field.content_type().map(AsRef::as_ref)
     }
 }
 
@@ -85,15 +86,31 @@ impl Frames for Part {
 }
 
 /// What the parser was given, and may be given. One task uses it; it is shared because multer owns its stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Feed {
     /// Bytes handed over since something came out.
     untold: AtomicUsize,
     /// What is left of this sip.
     left: AtomicUsize,
+    /// All bytes of the form so far.
+    received: AtomicU64,
+    timer: Mutex<Timer>,
 }
 
 impl Feed {
+    fn new(timer: Timer) -> Self {
+        Self {
+            untold: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            received: AtomicU64::new(0),
+            timer: Mutex::new(timer),
+        }
+    }
+
+    fn timer(&self) -> MutexGuard<'_, Timer> {
+        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks the parser with what it has, and once more with a sip when that is not enough.
     fn drive<T>(
         &self,
@@ -111,12 +128,16 @@ impl Feed {
             self.left.store(SIP, Relaxed);
             told = ask(poller);
         }
-        let told = ready!(told);
+        let Poll::Ready(told) = told else {
+            return self.timer().poll_waiting(poller, self.received.load(Relaxed)).map(Err);
+        };
         self.untold.store(0, Relaxed);
         Poll::Ready(told.map_err(|error| body_error(&error, received)))
     }
 
     fn handed(&self, bytes: usize) {
+        let before = self.received.fetch_add(bytes as u64, Relaxed);
+        self.timer().came(before);
         self.untold.fetch_add(bytes, Relaxed);
         self.left.store(self.left.load(Relaxed).saturating_sub(bytes), Relaxed);
     }
@@ -125,7 +146,6 @@ impl Feed {
 /// The body of a form for its parser, in sips.
 struct Sips<F> {
     frames: F,
-    received: u64,
     feed: Arc<Feed>,
 }
 
@@ -140,10 +160,9 @@ impl<F: Frames> Stream for Sips<F> {
             }
             return Poll::Pending;
         }
-        let received = self.received;
+        let received = self.feed.received.load(Relaxed);
         match ready!(self.frames.poll_frame(poller, received)) {
             Ok(Some(Frame::Data(bytes))) => {
-                self.received += bytes.len() as u64;
                 self.feed.handed(bytes.len());
                 Poll::Ready(Some(Ok(bytes)))
             }
@@ -167,9 +186,21 @@ fn body_error(error: &multer::Error, received: u64) -> BodyError {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::{future::poll_fn, time::Duration};
+
+    use tokio::time::{Instant, Sleep, sleep};
 
     use super::*;
+    use crate::body::Bounds;
+
+    fn bounds() -> Bounds {
+        Bounds {
+            max_object: u64::MAX,
+            stall_timeout: Duration::from_secs(30),
+            min_rate: 1024,
+            upload_timeout: Duration::from_secs(3600),
+        }
+    }
 
     /// Gives the head, then the same piece for ever; counts what was taken.
     struct Endless {
@@ -189,7 +220,7 @@ mod tests {
     fn endless(head: &'static str, piece: impl Into<Bytes>) -> (Parser, Arc<AtomicUsize>) {
         let taken = Arc::new(AtomicUsize::new(0));
         let frames = Endless { head: Some(head.into()), piece: piece.into(), taken: Arc::clone(&taken) };
-        (Parser::new(frames, "b".to_owned()), taken)
+        (Parser::new(frames, "b".to_owned(), bounds().timer()), taken)
     }
 
     #[tokio::test]
@@ -222,5 +253,59 @@ mod tests {
             while poll_fn(|poller| part.poll_frame(poller, 0)).await.unwrap().is_some() {}
             assert!(taken.load(Relaxed) <= parts * 17 + 2 * SIP, "{taken:?} bytes for {parts} parts");
         }
+    }
+
+    /// So that no window ends right between two waits.
+    const EVERY: Duration = Duration::from_millis(700);
+
+    /// Gives a piece every so often, for ever.
+    struct Trickle {
+        piece: Bytes,
+        next: Pin<Box<Sleep>>,
+    }
+
+    impl Frames for Trickle {
+        fn poll_frame(&mut self, poller: &mut Poller<'_>, _: u64) -> Poll<Result<Option<Frame>, BodyError>> {
+            ready!(self.next.as_mut().poll(poller));
+            self.next.as_mut().reset(Instant::now() + EVERY);
+            Poll::Ready(Ok(Some(Frame::Data(self.piece.clone()))))
+        }
+    }
+
+    /// Reads parts of one piece each until something is wrong; with the time that it took.
+    async fn trickle(piece: String, bounds: Bounds) -> (BodyError, Duration) {
+        let begun = Instant::now();
+        let frames = Trickle { piece: piece.into(), next: Box::pin(sleep(EVERY)) };
+        let mut parser = Parser::new(frames, "b".to_owned(), bounds.timer());
+        let error = loop {
+            let mut part = match parser.next().await {
+                Ok(part) => part.unwrap(),
+                Err(error) => break error,
+            };
+            let rest = async {
+                while poll_fn(|poller| part.poll_frame(poller, 0)).await?.is_some() {}
+                Ok(())
+            };
+            if let Err(error) = rest.await {
+                break error;
+            }
+        };
+        (error, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_small_parts_keep_the_pace_of_one_body() {
+        let (error, took) = trickle("--b\r\nX: y\r\n\r\nz\r\n".to_owned(), bounds()).await;
+        assert!(matches!(error, BodyError::TooSlow { .. }), "{error:?}");
+        assert_eq!(took.as_secs(), 40, "after grace and window");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_form_has_the_time_of_one_upload() {
+        let piece = format!("--b\r\nX: y\r\n\r\n{}\r\n", "z".repeat(5000));
+        let bounds = Bounds { upload_timeout: Duration::from_secs(300), ..bounds() };
+        let (error, took) = trickle(piece, bounds).await;
+        assert!(matches!(error, BodyError::TooSlow { .. }), "{error:?}");
+        assert_eq!(took.as_secs(), 300);
     }
 }

@@ -13,11 +13,12 @@ use crate::{
 const BURY: &str = "INSERT INTO dead_letters (id, job, error, at) VALUES ($1, $2, $3, $4)
     ON CONFLICT (id) DO UPDATE SET job = excluded.job, error = excluded.error, at = excluded.at";
 
-const NEWEST: &str = "SELECT job, error, at FROM dead_letters ORDER BY at DESC, id DESC LIMIT $1";
+const NEWEST: &str =
+    "SELECT job, error, at FROM dead_letters WHERE (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3";
 
 const ONE: &str = "SELECT job, error, at FROM dead_letters WHERE id = $1";
 
-const DISCARD: &str = "DELETE FROM dead_letters WHERE id = $1 RETURNING id";
+const DISCARD: &str = "DELETE FROM dead_letters WHERE id = $1 AND at = $2 RETURNING id";
 
 const COUNT: &str = "SELECT count(*) FROM dead_letters";
 
@@ -37,8 +38,13 @@ impl DeadLetters for PostgresMeta {
         Ok(())
     }
 
-    async fn dead(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        let rows = self.primary.ask(Mode::Read, NEWEST, &[(&rows::at_most(limit), Type::INT8)]).await?;
+    async fn dead(&self, after: Option<&DeadLetter>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let (at, id) = match after {
+            Some(letter) => place(letter)?,
+            None => (i64::MAX, Uuid::max()),
+        };
+        let page = [(&at as _, Type::INT8), (&id as _, Type::UUID), (&rows::at_most(limit) as _, Type::INT8)];
+        let rows = self.primary.ask(Mode::Read, NEWEST, &page).await?;
         Ok(rows.iter().map(letter).collect::<Result<_, _>>()?)
     }
 
@@ -47,14 +53,20 @@ impl DeadLetters for PostgresMeta {
         Ok(rows.first().map(letter).transpose()?)
     }
 
-    async fn discard(&self, id: UploadId) -> Result<bool, Error> {
-        Ok(!self.change(DISCARD, &[(&Uuid::from(id), Type::UUID)]).await?.is_empty())
+    async fn discard(&self, letter: &DeadLetter) -> Result<bool, Error> {
+        let (at, id) = place(letter)?;
+        Ok(!self.change(DISCARD, &[(&id, Type::UUID), (&at, Type::INT8)]).await?.is_empty())
     }
 
     async fn dead_count(&self) -> Result<u64, Error> {
         let rows = self.primary.ask(Mode::Read, COUNT, &[]).await?;
         Ok(rows.first().map(|row| rows::unsigned(row, 0)).transpose()?.unwrap_or_default())
     }
+}
+
+/// Where a letter stands in the order of letters.
+fn place(letter: &DeadLetter) -> Result<(i64, Uuid), Fault> {
+    Ok((rows::ms(letter.at)?, Uuid::from(letter.job.id)))
 }
 
 fn letter(row: &Row) -> Result<DeadLetter, Fault> {

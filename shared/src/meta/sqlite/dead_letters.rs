@@ -12,11 +12,12 @@ use crate::{
 const BURY: &str = "INSERT INTO dead_letters (id, job, error, at) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (id) DO UPDATE SET job = excluded.job, error = excluded.error, at = excluded.at";
 
-pub(super) const NEWEST: &str = "SELECT job, error, at FROM dead_letters ORDER BY at DESC, id DESC LIMIT ?1";
+pub(super) const NEWEST: &str =
+    "SELECT job, error, at FROM dead_letters WHERE (at, id) < (?1, ?2) ORDER BY at DESC, id DESC LIMIT ?3";
 
 const ONE: &str = "SELECT job, error, at FROM dead_letters WHERE id = ?1";
 
-const DISCARD: &str = "DELETE FROM dead_letters WHERE id = ?1";
+const DISCARD: &str = "DELETE FROM dead_letters WHERE id = ?1 AND at = ?2";
 
 const COUNT: &str = "SELECT count(*) FROM dead_letters";
 
@@ -33,9 +34,15 @@ impl DeadLetters for SqliteMeta {
         .await
     }
 
-    async fn dead(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+    async fn dead(&self, after: Option<&DeadLetter>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let after = after.map(|letter| (letter.at, *letter.job.id.as_bytes()));
         self.read(move |connection| {
-            connection.prepare_cached(NEWEST)?.query_map([rows::at_most(limit)], letter)?.collect()
+            let (at, id) = match after {
+                Some((at, id)) => (rows::ms(at)?, id),
+                None => (i64::MAX, [u8::MAX; 16]),
+            };
+            let page = (at, id, rows::at_most(limit));
+            connection.prepare_cached(NEWEST)?.query_map(page, letter)?.collect()
         })
         .await
     }
@@ -47,8 +54,10 @@ impl DeadLetters for SqliteMeta {
         .await
     }
 
-    async fn discard(&self, id: UploadId) -> Result<bool, Error> {
-        self.write(move |connection| Ok(connection.execute(DISCARD, [id.as_bytes()])? == 1)).await
+    async fn discard(&self, letter: &DeadLetter) -> Result<bool, Error> {
+        let (id, at) = (letter.job.id, letter.at);
+        self.write(move |connection| Ok(connection.execute(DISCARD, (id.as_bytes(), rows::ms(at)?))? == 1))
+            .await
     }
 
     async fn dead_count(&self) -> Result<u64, Error> {

@@ -56,7 +56,7 @@ fn the_newest_letters_and_log_lines_come_from_the_end_of_their_order() {
     let connection = Connection::open(folder.path().join("headworks.db")).unwrap();
     assert_eq!(
         plan(&connection, dead_letters::NEWEST),
-        ["SCAN dead_letters USING INDEX dead_letters_by_time"]
+        ["SEARCH dead_letters USING INDEX dead_letters_by_time ((at,id)<(?,?))"]
     );
     let log = plan(&connection, outbox::LOG);
     assert_eq!(log, ["SCAN l", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"]);
