@@ -4,7 +4,10 @@
 //! It travels as a task-local, because `object_store` passes nothing else through for the parts of a large object. Credentials may be
 //! fetched in the same task, so the service asks [`Target::is_of`] of every request: only those to this very object concern the call.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use http::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_LENGTH};
 use percent_encoding::percent_decode_str;
@@ -56,6 +59,12 @@ impl Endpoint {
     pub(super) fn target(&self, name: &str) -> Target {
         let (scheme, authority) = (self.scheme.clone(), self.authority.clone());
         Target { scheme, authority, path: format!("{}{name}", self.base) }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.base)
     }
 }
 

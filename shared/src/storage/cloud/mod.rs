@@ -26,6 +26,7 @@ mod read;
 mod record;
 mod resolve;
 mod retry;
+mod sentinel;
 mod unfinished;
 
 use std::{fmt, ops::Range, time::Duration};
@@ -131,12 +132,27 @@ pub struct CloudBlobs {
 }
 
 impl CloudBlobs {
-    /// Opens the store at `url` (`s3://bucket/prefix`, `gs://…`, `az://container/prefix`), and tries out what it needs of it.
+    /// Opens the store at `url` (`s3://bucket/prefix`, `gs://…`, `az://container/prefix`), tries out what it needs of it, and marks it as
+    /// a store.
     ///
     /// # Errors
     /// When the store cannot be reached, read or written, or replaces objects that it was told not to.
     pub async fn open(url: &str, options: Options, budget: Budget) -> Result<Self, ProbeError> {
         let blobs = Self::new(url, options, budget).await?;
+        probe::try_out(&blobs).await?;
+        blobs.make().await?;
+        Ok(blobs)
+    }
+
+    /// Opens a store that must be there, because uploads in it are known. An empty bucket or a wrong prefix in its place would say that
+    /// all of them are gone.
+    ///
+    /// # Errors
+    /// When there is no store; and as [`Self::open`].
+    pub async fn reopen(url: &str, options: Options, budget: Budget) -> Result<Self, ProbeError> {
+        let blobs = Self::new(url, options, budget).await?;
+        probe::look(&blobs).await?;
+        blobs.find().await?;
         probe::try_out(&blobs).await?;
         Ok(blobs)
     }
@@ -182,6 +198,20 @@ impl CloudBlobs {
         }
     }
 
+    async fn heads(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
+        let looks = keys.iter().cloned().map(|key| async move { self.head(&key).await });
+        stream::iter(looks).buffered(LOOKS).collect().await
+    }
+
+    async fn open_object(&self, key: &Key, range: Option<Range<u64>>) -> Result<Content, Error> {
+        let (path, target) = self.place(key.as_str());
+        let call = Call::control(target);
+        let opening = call.run(read::open(&*self.provider.objects, &path, range));
+        let opened = timeout(PATIENCE, opening).await.map_err(|_| answer::late("read", key))?;
+        let result = opened.map_err(|error| answer::failed("read", key.as_str(), error, &call))?;
+        Ok(read::content(key, result))
+    }
+
     async fn head(&self, key: &Key) -> Result<Head, Error> {
         let (path, target) = self.place(key.as_str());
         let call = Call::control(target);
@@ -219,18 +249,33 @@ impl Blobs for CloudBlobs {
         Ok(())
     }
 
+    /// What is missing is looked for once more, when the store has vouched for all of them.
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
-        let looks = keys.iter().cloned().map(|key| async move { self.head(&key).await });
-        stream::iter(looks).buffered(LOOKS).collect().await
+        let mut heads = self.heads(keys).await;
+        let found = keys.iter().zip(&heads);
+        let missing: Vec<_> =
+            found.filter(|(_, head)| is_missing(head)).map(|(key, _)| key.clone()).collect();
+        if missing.is_empty() {
+            return heads;
+        }
+        let again = match self.vouch().await {
+            Ok(()) => self.heads(&missing).await,
+            Err(error) => missing.iter().map(|_| Err(error.clone())).collect(),
+        };
+        for (head, again) in heads.iter_mut().filter(|head| is_missing(head)).zip(again) {
+            *head = again;
+        }
+        heads
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Content, Error> {
-        let (path, target) = self.place(key.as_str());
-        let call = Call::control(target);
-        let opening = call.run(read::open(&*self.provider.objects, &path, range));
-        let opened = timeout(PATIENCE, opening).await.map_err(|_| answer::late("read", key))?;
-        let result = opened.map_err(|error| answer::failed("read", key.as_str(), error, &call))?;
-        Ok(read::content(key, call, result))
+        match self.open_object(key, range.clone()).await {
+            Err(Error::NotFound) => {
+                self.vouch().await?;
+                self.open_object(key, range).await
+            }
+            opened => opened,
+        }
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
@@ -260,4 +305,8 @@ impl Blobs for CloudBlobs {
             Err(_) => Err(answer::unavailable("look at", "the store", http::NoAnswer(HEALTH))),
         }
     }
+}
+
+fn is_missing(head: &Result<Head, Error>) -> bool {
+    matches!(head, Err(Error::NotFound))
 }

@@ -14,7 +14,7 @@ use headworks_shared::{
 use headworks_tests::servers::fault::Fault;
 use tokio::time::timeout;
 
-use super::s3::{Broken, PART};
+use super::s3::{Broken, PART, SENTINEL};
 
 /// The sizes of bodies that are put whole, streamed, and (when nobody says how long they are) in parts.
 const SMALL: usize = 10_000;
@@ -250,4 +250,49 @@ async fn looking_reading_and_deleting_wait_out_what_passes_and_say_when_it_does_
     broken.proxy.plan("DELETE", key.as_str(), Fault::LostAnswer, 1);
     broken.store.delete(&key).await?;
     broken.assert_clean(&[]).await
+}
+
+#[tokio::test]
+async fn an_object_is_missing_only_when_the_store_vouches_for_it() -> Result<()> {
+    let broken = Broken::start().await?;
+    let (there, gone, content) = (key(), key(), content(SMALL, 1));
+    put(&broken, &there, known(&content)).await?;
+    // One 404 is looked at once more.
+    broken.proxy.plan("HEAD", there.as_str(), Fault::Status(404), 1);
+    broken.proxy.plan("GET", there.as_str(), Fault::Status(404), 1);
+    assert_there(&broken, &there, &content).await?;
+    ensure!(broken.proxy.left() == 0, "the faults did not come to pass");
+    let nowhere = broken.store.stat(std::slice::from_ref(&gone)).await.remove(0);
+    ensure!(matches!(nowhere, Err(Error::NotFound)), "{nowhere:?}");
+    // A gateway that says so of everything has lost the store, and not the objects.
+    for method in ["HEAD", "GET"] {
+        broken.proxy.plan(method, "", Fault::Status(404), 99);
+    }
+    for head in broken.store.stat(&[there.clone(), gone.clone()]).await {
+        let Err(error @ Error::Unavailable { .. }) = head else {
+            bail!("the gateway was believed: {head:?}")
+        };
+        let text = headworks_shared::report::Report(&error).to_string();
+        ensure!(text.contains("the store is not there"), "{text}");
+    }
+    let read = broken.store.read(&there, None).await;
+    ensure!(matches!(read, Err(Error::Unavailable { .. })), "{read:?}");
+    broken.proxy.clear();
+    broken.assert_clean(&[&there]).await
+}
+
+#[tokio::test]
+async fn for_many_objects_that_are_missing_the_store_vouches_once() -> Result<()> {
+    let broken = Broken::start().await?;
+    let (there, gone) = (key(), [0; 100].map(|_| key()));
+    put(&broken, &there, known(&content(SMALL, 1))).await?;
+    broken.proxy.clear();
+    let keys = [&gone[..50], std::slice::from_ref(&there), &gone[50..]].concat();
+    for (key, head) in keys.iter().zip(broken.store.stat(&keys).await) {
+        ensure!(head.is_ok() == (*key == there), "{head:?}");
+        ensure!(head.is_ok() || matches!(head, Err(Error::NotFound)), "{head:?}");
+    }
+    let asked = broken.proxy.seen().iter().filter(|line| line.contains(SENTINEL)).count();
+    ensure!(asked == 1, "it was asked {asked} times");
+    Ok(())
 }
