@@ -28,6 +28,7 @@ mod resolve;
 mod retry;
 mod sentinel;
 mod unfinished;
+mod xml;
 
 use std::{fmt, ops::Range, time::Duration};
 

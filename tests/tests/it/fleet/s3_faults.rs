@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use headworks_shared::{
     model::Seal,
+    report::Report,
     storage::{
         Blobs as _, BodyError, Error, Key, PutError,
         conformance::{self, Body, content, envelope, frames, key},
@@ -126,6 +127,26 @@ async fn a_refusal_costs_no_byte_of_the_clients_body() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_error_says_what_the_store_said_and_not_what_it_was_sent() -> Result<()> {
+    let broken = Broken::start().await?;
+    let (key, small, streamed) = (key(), content(SMALL, 1), content(STREAMED, 1));
+    broken.proxy.plan("PUT", key.as_str(), Fault::Status(403), 9);
+    broken.proxy.plan("GET", key.as_str(), Fault::Status(403), 9);
+    let mut texts = Vec::new();
+    for body in [known(&small), unknown(&small), known(&streamed)] {
+        let Err(error) = put(&broken, &key, body).await else { bail!("a refused body was put") };
+        texts.push(Report(&error).to_string());
+    }
+    let Err(error) = broken.store.read(&key, None).await else { bail!("a refused object was read") };
+    texts.push(Report(&error).to_string());
+    for text in texts {
+        ensure!(text.contains("403 Forbidden: Planned: as planned"), "{text}");
+        ensure!(!text.contains("what-was-sent"), "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_streamed_body_that_breaks_in_the_store_is_nowhere() -> Result<()> {
     let broken = Broken::start().await?;
     let content = content(STREAMED, 1);
@@ -185,7 +206,7 @@ async fn bytes_that_add_up_to_something_else_in_the_store_are_removed() -> Resul
         let Err(error @ PutError::Unavailable { .. }) = put(&broken, &key, known(&content)).await else {
             bail!("a wrong checksum was taken")
         };
-        let text = headworks_shared::report::Report(&error).to_string();
+        let text = Report(&error).to_string();
         ensure!(text.contains("add up to 0000000000000000 in the store"), "{text}");
         broken.assert_clean(&[]).await?;
     }
@@ -272,7 +293,7 @@ async fn an_object_is_missing_only_when_the_store_vouches_for_it() -> Result<()>
         let Err(error @ Error::Unavailable { .. }) = head else {
             bail!("the gateway was believed: {head:?}")
         };
-        let text = headworks_shared::report::Report(&error).to_string();
+        let text = Report(&error).to_string();
         ensure!(text.contains("the store is not there"), "{text}");
     }
     let read = broken.store.read(&there, None).await;

@@ -5,11 +5,11 @@
 
 mod body;
 mod client;
+mod said;
 mod watchdog;
 mod wire;
 
 use std::{
-    error::Error,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -38,8 +38,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::body::{Outgoing, Timed};
 pub(super) use self::client::{Client, ClientError, FEW, Sizes};
+use self::{
+    body::{Outgoing, Timed},
+    said::Said,
+};
 use super::{
     call::{Call, Way},
     condition::Condition,
@@ -96,7 +99,9 @@ impl HttpService for Service {
         if !self.plain && request.uri().scheme() != Some(&Scheme::HTTPS) {
             return Err(HttpError::new(HttpErrorKind::Unknown, PlainHttp));
         }
-        let Some(call) = Call::of(request.uri()) else { return self.outside(request).await };
+        let Some(call) = Call::of(request.uri()) else {
+            return self.told(self.outside(request).await).await;
+        };
         let way = call
             .way(request.method(), request.uri().query(), request.headers())
             .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
@@ -108,7 +113,7 @@ impl HttpService for Service {
             Way::AsItIs => self.whole(request, waits.answer).await,
             Way::CreateOnly => match self.connector.condition.add_to(request).await {
                 Ok(request) => self.whole(request, waits.complete).await,
-                Err(error) => Err(HttpError::new(HttpErrorKind::Unknown, error)),
+                Err(error) => Err(Failed::Unsigned(error)),
             },
             Way::Piped(pipe) => self.piped(request.into_parts().0, &pipe).await,
         };
@@ -116,19 +121,19 @@ impl HttpService for Service {
         let status = response.map(Response::status);
         let checksum = response.and_then(|response| checksum(response.headers()));
         call.saw(status, checksum, status.is_none_or(may_pass));
-        answered
+        self.told(answered).await
     }
 }
 
 impl Service {
     /// A request that is about no object of the store: a listing, or credentials.
-    async fn outside(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn outside(&self, request: HttpRequest) -> Result<Response<Timed>, Failed> {
         let bucket = request.uri().query().is_some_and(|query| query.contains("list") || query == "uploads");
         let wait = if bucket { self.connector.waits.answer } else { CREDENTIALS };
         self.whole(request, wait).await
     }
 
-    async fn whole(&self, request: HttpRequest, wait: Duration) -> Result<HttpResponse, HttpError> {
+    async fn whole(&self, request: HttpRequest, wait: Duration) -> Result<Response<Timed>, Failed> {
         let live = Live::enter(&self.connector.live);
         let (head, body) = request.into_parts();
         let (body, sent) = Outgoing::whole(body);
@@ -140,21 +145,19 @@ impl Service {
             _ = sent => timeout(wait, exchange).await,
         };
         match answer {
-            Ok(answer) => answer.map(|response| self.answer(response, live)).map_err(failed),
-            Err(_) => Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(wait))),
+            Ok(answer) => Ok(self.timed(answer?, live)),
+            Err(_) => Err(NoAnswer(wait).into()),
         }
     }
 
     /// A request whose body is a client's. As long as the store has taken none of it, it may fail and be sent again.
-    async fn piped(&self, head: Parts, pipe: &Arc<Pipe>) -> Result<HttpResponse, HttpError> {
+    async fn piped(&self, head: Parts, pipe: &Arc<Pipe>) -> Result<Response<Timed>, Failed> {
         let mut head = named(head);
         head.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         let mut backoff = Backoff::new(&self.connector.retries);
         loop {
             let live = Live::enter(&self.connector.live);
-            let Some(request) = asking(head.clone(), pipe) else {
-                return Err(HttpError::new(HttpErrorKind::Unknown, super::pipe::BrokenOff));
-            };
+            let request = asking(head.clone(), pipe).ok_or(super::pipe::BrokenOff)?;
             let answer = self.connector.client.request(request, live.count()).await;
             let passing = match &answer {
                 Ok(response) => may_pass(response.status()),
@@ -163,14 +166,26 @@ impl Service {
             let again = (passing && pipe.is_untouched()).then(|| backoff.next()).flatten();
             match again {
                 Some(wait) => sleep(wait).await,
-                None => return answer.map(|response| self.answer(response, live)).map_err(failed),
+                None => return Ok(self.timed(answer?, live)),
             }
         }
     }
 
-    fn answer(&self, response: Response<Incoming>, live: Live) -> HttpResponse {
+    fn timed(&self, response: Response<Incoming>, live: Live) -> Response<Timed> {
         let stall = self.connector.waits.stall;
-        response.map(|body| HttpResponseBody::new(Timed::new(body, stall, live)))
+        response.map(|body| Timed::new(body, stall, live))
+    }
+
+    /// Hands an answer over to `object_store`; a refusal with what was said, and not with all of its body.
+    async fn told(&self, answered: Result<Response<Timed>, Failed>) -> Result<HttpResponse, HttpError> {
+        match answered {
+            Ok(response) if is_refusal(response.status()) => {
+                let (head, said) = Said::read(response, self.connector.waits.stall).await;
+                Ok(HttpResponse::from_parts(head, said.to_body().into()))
+            }
+            Ok(response) => Ok(response.map(HttpResponseBody::new)),
+            Err(error) => Err(HttpError::new(error.kind(), error)),
+        }
     }
 }
 
@@ -200,19 +215,14 @@ fn may_pass(status: StatusCode) -> bool {
     asks_for_patience || (status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE)
 }
 
+fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
 /// What the store says the object's bytes add up to.
 fn checksum(headers: &HeaderMap) -> Option<Crc64> {
     let bytes = BASE64.decode(headers.get(CHECKSUM)?).ok()?;
     bytes.try_into().ok().map(|bytes| Crc64(u64::from_be_bytes(bytes)))
-}
-
-/// Kinds tell `object_store` what it may send again.
-fn failed(error: ClientError) -> HttpError {
-    let kind = match &error {
-        ClientError::Connect(_) => HttpErrorKind::Connect,
-        ClientError::Exchange(_) => HttpErrorKind::Interrupted,
-    };
-    HttpError::new_boxed(kind, Box::<dyn Error + Send + Sync>::from(error))
 }
 
 /// A request under way.
@@ -233,6 +243,31 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request came to no answer.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Late(#[from] NoAnswer),
+    #[error(transparent)]
+    BrokenOff(#[from] super::pipe::BrokenOff),
+    #[error("sign the request anew")]
+    Unsigned(#[source] object_store::Error),
+}
+
+impl Failed {
+    /// Tells `object_store` what it may send again.
+    fn kind(&self) -> HttpErrorKind {
+        match self {
+            Self::Client(ClientError::Connect(_)) => HttpErrorKind::Connect,
+            Self::Client(ClientError::Exchange(_)) => HttpErrorKind::Interrupted,
+            Self::Late(_) => HttpErrorKind::Timeout,
+            Self::BrokenOff(_) | Self::Unsigned(_) => HttpErrorKind::Unknown,
+        }
     }
 }
 
