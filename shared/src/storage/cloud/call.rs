@@ -120,6 +120,8 @@ pub(super) struct Seen {
 pub(super) enum Way {
     /// As `object_store` made it.
     AsItIs,
+    /// As it made it, and only this once: what follows from a failure is decided above.
+    Once,
     /// With the condition that there is no such object yet.
     CreateOnly,
     /// With this body in place of its own.
@@ -180,6 +182,7 @@ impl Call {
         };
         match &self.kind {
             Kind::Whole | Kind::Piped(_) if data && tries > 1 => Err(NotAgain),
+            Kind::Whole if data => Ok(Way::Once),
             Kind::Piped(pipe) if data => {
                 let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
                 match declared.and_then(|text| text.parse::<u64>().ok()) {
@@ -264,7 +267,7 @@ mod tests {
         assert!(put(&call, 5).is_err());
         assert!(put(&Call::piped(target.clone(), &pipe), 4).is_err());
         let whole = Call::whole(target.clone());
-        assert!(matches!(put(&whole, 5), Ok(Way::AsItIs)));
+        assert!(matches!(put(&whole, 5), Ok(Way::Once)));
         assert!(put(&whole, 5).is_err());
         let complete = Call::complete(target);
         let post = complete.way(&Method::POST, Some("uploadId=1"), &length(5));

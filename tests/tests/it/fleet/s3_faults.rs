@@ -147,6 +147,39 @@ async fn an_error_says_what_the_store_said_and_not_what_it_was_sent() -> Result<
 }
 
 #[tokio::test]
+async fn a_store_that_is_down_is_reported_as_just_that() -> Result<()> {
+    let limit = 6 << 20;
+    let bodies = || [content(SMALL, 1), content(STREAMED, 1), content(limit + 1, 1)];
+    let broken = Broken::with(|options| options.single_put_limit = limit as u64).await?;
+    for (fault, said) in [
+        (Fault::Status(503), "503 Service Unavailable: Planned"),
+        (Fault::Status(429), "429 Too Many Requests: Planned"),
+        (Fault::ResetBeforeBody, "exchange with the store"),
+    ] {
+        for content in bodies() {
+            let key = key();
+            broken.proxy.plan("PUT", key.as_str(), fault, 99);
+            let Err(error) = put(&broken, &key, known(&content)).await else {
+                bail!("{fault:?}: it was put")
+            };
+            let text = Report(&error).to_string();
+            ensure!(text.contains(said) && !text.contains("sent before"), "{fault:?}: {text}");
+            broken.proxy.clear();
+        }
+    }
+    broken.assert_clean(&[]).await?;
+    let Broken { store, proxy, server: _server, .. } = broken;
+    drop(proxy);
+    for content in bodies() {
+        let Err(error) = store.put(&key(), &envelope("a"), &mut known(&content)).await else {
+            bail!("nobody listens, and it was put")
+        };
+        ensure!(Report(&error).to_string().contains("refused"), "{}", Report(&error));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_streamed_body_that_breaks_in_the_store_is_nowhere() -> Result<()> {
     let broken = Broken::start().await?;
     let content = content(STREAMED, 1);

@@ -100,7 +100,7 @@ impl HttpService for Service {
             return Err(HttpError::new(HttpErrorKind::Unknown, PlainHttp));
         }
         let Some(call) = Call::of(request.uri()) else {
-            return self.told(self.outside(request).await).await;
+            return self.told(self.outside(request).await, false).await;
         };
         let way = call
             .way(request.method(), request.uri().query(), request.headers())
@@ -109,8 +109,9 @@ impl HttpService for Service {
             self.connector.retries.again();
         }
         let waits = self.connector.waits;
+        let once = matches!(way, Way::Once | Way::Piped(_));
         let answered = match way {
-            Way::AsItIs => self.whole(request, waits.answer).await,
+            Way::AsItIs | Way::Once => self.whole(request, waits.answer).await,
             Way::CreateOnly => match self.connector.condition.add_to(request).await {
                 Ok(request) => self.whole(request, waits.complete).await,
                 Err(error) => Err(Failed::Unsigned(error)),
@@ -121,7 +122,7 @@ impl HttpService for Service {
         let status = response.map(Response::status);
         let checksum = response.and_then(|response| checksum(response.headers()));
         call.saw(status, checksum, status.is_none_or(may_pass));
-        self.told(answered).await
+        self.told(answered, once).await
     }
 }
 
@@ -176,14 +177,23 @@ impl Service {
         response.map(|body| Timed::new(body, stall, live))
     }
 
-    /// Hands an answer over to `object_store`; a refusal with what was said, and not with all of its body.
-    async fn told(&self, answered: Result<Response<Timed>, Failed>) -> Result<HttpResponse, HttpError> {
+    /// Hands an answer over to `object_store`; a refusal with what was said, and not with all of its body. What may go `once` only is
+    /// never a refusal to it: it would try again, and be told that the body is gone, and the store's own words would be lost.
+    async fn told(
+        &self,
+        answered: Result<Response<Timed>, Failed>,
+        once: bool,
+    ) -> Result<HttpResponse, HttpError> {
         match answered {
             Ok(response) if is_refusal(response.status()) => {
                 let (head, said) = Said::read(response, self.connector.waits.stall).await;
+                if once {
+                    return Err(HttpError::new(HttpErrorKind::Unknown, said));
+                }
                 Ok(HttpResponse::from_parts(head, said.to_body().into()))
             }
             Ok(response) => Ok(response.map(HttpResponseBody::new)),
+            Err(error) if once => Err(HttpError::new(HttpErrorKind::Unknown, error)),
             Err(error) => Err(HttpError::new(error.kind(), error)),
         }
     }
