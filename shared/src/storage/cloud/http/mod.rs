@@ -156,17 +156,20 @@ impl Service {
         let mut head = named(head);
         head.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         let mut backoff = Backoff::new(&self.connector.retries);
+        let mut request = asking(head.clone(), pipe).ok_or(super::pipe::BrokenOff)?;
         loop {
             let live = Live::enter(&self.connector.live);
-            let request = asking(head.clone(), pipe).ok_or(super::pipe::BrokenOff)?;
             let answer = self.connector.client.request(request, live.count()).await;
             let passing = match &answer {
                 Ok(response) => may_pass(response.status()),
                 Err(_) => true,
             };
-            let again = (passing && pipe.is_untouched()).then(|| backoff.next()).flatten();
-            match again {
-                Some(wait) => sleep(wait).await,
+            match passing.then(|| next(&head, pipe, &mut backoff)).flatten() {
+                Some((wait, next)) => {
+                    drop((answer, live));
+                    sleep(wait).await;
+                    request = next;
+                }
                 None => return Ok(self.timed(answer?, live)),
             }
         }
@@ -210,6 +213,13 @@ fn asking(head: Parts, pipe: &Arc<Pipe>) -> Option<Request<Outgoing>> {
         }
     });
     Some(request)
+}
+
+/// The next request, and the wait for it. It has the turn from now on: the one before it may still be under way, and is not to take
+/// the body while nobody waits for its answer any more.
+fn next(head: &Parts, pipe: &Arc<Pipe>, backoff: &mut Backoff<'_>) -> Option<(Duration, Request<Outgoing>)> {
+    let wait = pipe.is_untouched().then(|| backoff.next()).flatten()?;
+    Some((wait, asking(head.clone(), pipe)?))
 }
 
 fn named(mut head: Parts) -> Parts {
@@ -290,3 +300,37 @@ pub(super) struct NoAnswer(pub(super) Duration);
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("http without TLS is not allowed; AWS_ALLOW_HTTP=true (or GOOGLE_, AZURE_) allows it")]
 struct PlainHttp;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use futures_util::{FutureExt as _, task::noop_waker};
+    use http_body::Body as _;
+
+    use super::*;
+
+    fn head() -> Parts {
+        Request::new(()).into_parts().0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_was_answered_does_not_take_the_body_while_the_next_one_waits() {
+        let (retries, pipe) = (Retries::default(), Arc::new(Pipe::new(4, &Arc::default())));
+        let mut first = asking(head(), &pipe).unwrap().into_body();
+        let waker = noop_waker();
+        let mut context = Context::from_waker(&waker);
+        assert!(Pin::new(&mut first).poll_frame(&mut context).is_pending(), "it has asked");
+        let (_, mut second) = next(&head(), &pipe, &mut Backoff::new(&retries)).unwrap();
+        // Longer than a store may say nothing to the question before it is sent the body.
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let Poll::Ready(Some(Err(_))) = Pin::new(&mut first).poll_frame(&mut context) else {
+            panic!("it goes on")
+        };
+        assert!(pipe.wanted().now_or_never().is_none(), "the body was opened for a request that is over");
+        assert!(Pin::new(second.body_mut()).poll_frame(&mut context).is_pending(), "the next one asks anew");
+    }
+}
