@@ -33,6 +33,8 @@ pub enum Fault {
     Status(u16),
     /// Its body is taken to the end, then it is answered with this status, and the server never sees it.
     StatusAfterBody(u16),
+    /// It is passed on only after so long.
+    Slow(Duration),
     /// Nothing is ever answered.
     Silence,
     /// The connection is reset before a byte of the body.
@@ -175,6 +177,10 @@ async fn exchange(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
             let (mut from, _) = client.split();
             take(&mut from, None, &head, head.length, shared).await?;
             answer(&mut client, status).await
+        }
+        Some(Fault::Slow(wait)) => {
+            sleep(wait).await;
+            pass(client, &head, Passage::default(), shared).await
         }
         Some(Fault::Silence) => gone(&client).await,
         Some(Fault::ResetBeforeBody) => client.set_zero_linger(),

@@ -49,10 +49,11 @@ impl Endpoint {
         self.scheme == "http"
     }
 
-    /// The address of the whole store: of its bucket.
-    pub(super) fn bucket(&self, prefix: &str) -> String {
+    /// The address of the bucket that the store is in, below `prefix`.
+    pub(super) fn bucket(&self, prefix: &str) -> Target {
         let path = self.base.strip_suffix(prefix).unwrap_or(&self.base).trim_end_matches('/');
-        format!("{}://{}{path}", self.scheme, self.authority)
+        let (scheme, authority) = (self.scheme.clone(), self.authority.clone());
+        Target { scheme, authority, path: path.to_owned() }
     }
 
     /// The address of the object `name`.
@@ -68,12 +69,26 @@ impl fmt::Display for Endpoint {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
 impl Target {
     fn read(address: &Uri) -> Option<Self> {
         let (scheme, authority) =
             (address.scheme_str()?.to_owned(), address.authority()?.as_str().to_owned());
         let path = percent_decode_str(address.path()).decode_utf8().ok()?.into_owned();
         Some(Self { scheme, authority, path })
+    }
+
+    /// Whether a request goes to this bucket, or to anything in it.
+    pub(super) fn holds(&self, address: &Uri) -> bool {
+        let Some(Self { scheme, authority, path }) = Self::read(address) else { return false };
+        let within =
+            path.strip_prefix(&self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        within && scheme == self.scheme && authority == self.authority
     }
 
     /// Whether a request goes to this object.
@@ -254,6 +269,32 @@ mod tests {
             }
         })
         .await;
+    }
+
+    #[test]
+    fn a_bucket_is_told_from_all_else_on_its_host() {
+        for (object, own, others) in [
+            (
+                "http://127.0.0.1:9000/bucket/a/k/x",
+                ["/bucket", "/bucket?list-type=2", "/bucket/a/k/y?uploadId=1"],
+                ["/", "/bucket-2/a/k/y"],
+            ),
+            (
+                "http://bucket.example.org/a/k/x",
+                ["/", "/?uploads=", "/a/k/y?uploadId=1"],
+                ["//127.0.0.1/", "//sts.example.org/a/k/y"],
+            ),
+        ] {
+            let object = address(object);
+            let authority = object.authority().unwrap();
+            let bucket = Endpoint::of(&object, "k/x").unwrap().bucket("a/");
+            let holds = |text: &str| match text.strip_prefix("//") {
+                Some(elsewhere) => bucket.holds(&address(&format!("http://{elsewhere}"))),
+                None => bucket.holds(&address(&format!("http://{authority}{text}"))),
+            };
+            assert!(own.iter().all(|text| holds(text)), "{bucket}");
+            assert!(!others.iter().any(|text| holds(text)), "{bucket}");
+        }
     }
 
     #[test]

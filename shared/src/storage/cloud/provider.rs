@@ -107,7 +107,7 @@ macro_rules! build {
         let located = Locator::default();
         let blind = $builder.clone().with_skip_signature(true).with_http_connector(located.clone());
         let endpoint = located.locate(&blind.build().map_err(ProbeError::settings)?, &$place.prefix).await?;
-        let connector = connector($options, &endpoint, $condition)?;
+        let connector = connector($options, (&endpoint, &$place.prefix), $condition)?;
         let store = $builder.with_http_connector(connector.clone()).build().map_err(ProbeError::settings)?;
         (store, endpoint, connector)
     }};
@@ -165,13 +165,18 @@ impl Provider {
     }
 }
 
-fn connector(options: &Options, endpoint: &Endpoint, condition: Condition) -> Result<Connector, ProbeError> {
+fn connector(
+    options: &Options,
+    (endpoint, prefix): (&Endpoint, &str),
+    condition: Condition,
+) -> Result<Connector, ProbeError> {
     let sizes = Sizes { idle: options.streams, connect: options.connect, stall: options.stall };
     let bundle = options.variable("AWS_CA_BUNDLE").map(PathBuf::from);
     let client =
         Client::new(sizes, !endpoint.is_plain(), bundle.as_deref()).map_err(ProbeError::Certificates)?;
     let waits = Waits { answer: options.answer, complete: options.complete, stall: options.stall };
-    Ok(Connector { client, condition, waits, live: Arc::default(), retries: options.retries.clone() })
+    let (bucket, retries) = (endpoint.bucket(prefix), options.retries.clone());
+    Ok(Connector { client, bucket, condition, waits, live: Arc::default(), retries })
 }
 
 /// For what may be sent twice; bodies are sent again by ourselves, or not at all.

@@ -9,7 +9,7 @@ use headworks_shared::{
     report::Report,
     storage::{
         Blobs as _, BodyError, Error, Key, PutError,
-        conformance::{self, Body, content, envelope, frames, key},
+        conformance::{self, Body, End, content, envelope, frames, key},
     },
 };
 use headworks_tests::servers::fault::Fault;
@@ -280,6 +280,22 @@ async fn parts_that_come_to_nothing_are_aborted() -> Result<()> {
         broken.proxy.clear();
         broken.assert_clean(&[]).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_abort_has_as_long_as_the_store_may_take() -> Result<()> {
+    // Longer than any server of credentials is waited for.
+    let broken = Broken::with(|options| options.answer = Duration::from_secs(15)).await?;
+    let gone = BodyError::Client { received: PARTS as u64 };
+    let body = unknown(&content(PARTS, 1)).ending(End::Broken(gone));
+    let slow = Fault::Slow(Duration::from_secs(6));
+    broken.proxy.plan("DELETE", "uploadId", slow, 1);
+    let outcome = put(&broken, &key(), body).await;
+    ensure!(matches!(outcome, Err(PutError::Body(_))), "{outcome:?}");
+    broken.assert_clean(&[]).await?;
+    let aborts = broken.proxy.seen().iter().filter(|line| line.starts_with("DELETE")).count();
+    ensure!((broken.proxy.left(), aborts) == (0, 1), "{aborts} requests aborted one upload");
     Ok(())
 }
 

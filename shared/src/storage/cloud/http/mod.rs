@@ -44,7 +44,7 @@ use self::{
     said::Said,
 };
 use super::{
-    call::{Call, Way},
+    call::{Call, Target, Way},
     condition::Condition,
     pipe::Pipe,
     retry::Backoff,
@@ -60,6 +60,8 @@ const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-crc64nvme")
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     pub(super) client: Client,
+    /// What is the store's own, and not a server of credentials.
+    pub(super) bucket: Target,
     pub(super) condition: Condition,
     pub(super) waits: Waits,
     /// Requests under way.
@@ -127,10 +129,10 @@ impl HttpService for Service {
 }
 
 impl Service {
-    /// A request that is about no object of the store: a listing, or credentials.
+    /// A request that no call is about: a listing, an abort, the rest of an object; or credentials.
     async fn outside(&self, request: HttpRequest) -> Result<Response<Timed>, Failed> {
-        let bucket = request.uri().query().is_some_and(|query| query.contains("list") || query == "uploads");
-        let wait = if bucket { self.connector.waits.answer } else { CREDENTIALS };
+        let stores = self.connector.bucket.holds(request.uri());
+        let wait = if stores { self.connector.waits.answer } else { CREDENTIALS };
         self.whole(request, wait).await
     }
 
