@@ -144,7 +144,7 @@ impl CloudBlobs {
                 Verdict::Unclear | Verdict::Refused => return Err(put_failed(key, Told::from(error))),
             },
             Poured::Silent(error) => Arc::new(error),
-            failed @ (Poured::Body(_) | Poured::Stalled(_)) => return Err(failed.into_failure(key)),
+            failed @ (Poured::Body(_) | Poured::Stalled(_)) => return Err(failed.into_failure(key, seen)),
         };
         self.settle(key, record, why).await
     }

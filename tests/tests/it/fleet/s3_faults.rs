@@ -270,6 +270,30 @@ async fn parts_that_fail_are_sent_again_and_their_completion_is_idempotent() -> 
 }
 
 #[tokio::test]
+async fn a_full_store_is_full_whatever_way_a_body_goes() -> Result<()> {
+    let limit = 6 << 20;
+    let broken = Broken::with(|options| options.single_put_limit = limit as u64).await?;
+    let (small, streamed) = (content(SMALL, 1), content(STREAMED, 1));
+    let (planned, parts) = (content(limit + 1, 1), content(PARTS, 1));
+    for (method, within, body) in [
+        ("PUT", "/o/", known(&small)),
+        ("PUT", "/o/", known(&streamed)),
+        ("POST", "uploads", known(&planned)),
+        ("PUT", "partNumber=1", known(&planned)),
+        ("PUT", "partNumber=2", known(&planned)),
+        ("PUT", "partNumber=2", unknown(&parts)),
+        ("POST", "uploadId", known(&planned)),
+    ] {
+        broken.proxy.plan(method, within, Fault::Status(507), 9);
+        let outcome = put(&broken, &key(), body).await;
+        ensure!(matches!(outcome, Err(PutError::Full)), "{method} {within}: {outcome:?}");
+        broken.proxy.clear();
+        broken.assert_clean(&[]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn parts_that_come_to_nothing_are_aborted() -> Result<()> {
     let broken = Broken::start().await?;
     let content = content(PARTS, 1);
