@@ -52,8 +52,9 @@ pub(crate) async fn post(
     let upload = async move {
         let _until_answered = (permit, form);
         let unnamed = Bounds::from(&app.settings.ingest);
+        let parser = Parser::new(IncomingFrames(body), boundary, wants.length);
         Form { app: &app, context: &context, wants, unnamed, results: Vec::new(), close: false }
-            .take(Parser::new(IncomingFrames(body), boundary), first)
+            .take(parser, first)
             .await
     };
     tasks.finish(upload).await.unwrap_or_else(|broken| {

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context as Poller, Poll, ready},
 };
@@ -37,8 +37,9 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    pub(super) fn new<F: Frames + 'static>(frames: F, boundary: String) -> Self {
-        let feed = Arc::new(Feed::default());
+    /// A parser of a form that is `length` bytes long.
+    pub(super) fn new<F: Frames + 'static>(frames: F, boundary: String, length: Option<u64>) -> Self {
+        let feed = Arc::new(Feed { length, ..Feed::default() });
         let sips = Sips { frames, received: 0, feed: Arc::clone(&feed) };
         Self { form: Multipart::new(sips, boundary), feed }
     }
@@ -80,7 +81,14 @@ impl Frames for Part {
     ) -> Poll<Result<Option<Frame>, BodyError>> {
         let Self { field, feed } = self;
         let chunk = |poller: &mut Poller<'_>| Pin::new(&mut *field).poll_next(poller).map(Option::transpose);
-        feed.drive(poller, received, chunk).map_ok(|chunk| chunk.map(Frame::Data))
+        let chunk = ready!(feed.drive(poller, received, chunk))?;
+        feed.told.fetch_add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64), Relaxed);
+        Poll::Ready(Ok(chunk.map(Frame::Data)))
+    }
+
+    /// No more than there is of the form, less what its parts have had.
+    fn at_most(&self) -> Option<u64> {
+        self.feed.length.map(|length| length.saturating_sub(self.feed.told.load(Relaxed)))
     }
 }
 
@@ -91,6 +99,10 @@ struct Feed {
     untold: AtomicUsize,
     /// What is left of this sip.
     left: AtomicUsize,
+    /// How long the form is.
+    length: Option<u64>,
+    /// How many bytes came out in parts.
+    told: AtomicU64,
 }
 
 impl Feed {
@@ -189,7 +201,7 @@ mod tests {
     fn endless(head: &'static str, piece: impl Into<Bytes>) -> (Parser, Arc<AtomicUsize>) {
         let taken = Arc::new(AtomicUsize::new(0));
         let frames = Endless { head: Some(head.into()), piece: piece.into(), taken: Arc::clone(&taken) };
-        (Parser::new(frames, "b".to_owned()), taken)
+        (Parser::new(frames, "b".to_owned(), None), taken)
     }
 
     #[tokio::test]
@@ -210,6 +222,20 @@ mod tests {
             match poll_fn(|poller| part.poll_frame(poller, received)).await {
                 Ok(Some(Frame::Data(bytes))) => received += bytes.len() as u64,
                 _ => panic!("ended after {received} bytes"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_is_known_to_be_no_longer_than_what_is_left_of_its_form() {
+        const TEXT: &str = "--b\r\nX: y\r\n\r\nhello\r\n--b\r\nX: y\r\n\r\nagain\r\n--b--\r\n";
+        for length in [None, Some(TEXT.len() as u64)] {
+            let frames = Endless { head: Some(TEXT.into()), piece: "\r\n".into(), taken: Arc::default() };
+            let mut parser = Parser::new(frames, "b".to_owned(), length);
+            for before in [0, 5] {
+                let mut part = parser.next().await.unwrap().unwrap();
+                assert_eq!(part.at_most(), length.map(|length| length - before));
+                while poll_fn(|poller| part.poll_frame(poller, 0)).await.unwrap().is_some() {}
             }
         }
     }

@@ -183,7 +183,7 @@ impl CloudBlobs {
         let begun = self.room.beginning().await.map_err(no_room)?;
         let mut part = gather(&mut feed, begun, BEGINNING).await?;
         if !part.ended {
-            let grown = self.room.grown(part).await.map_err(no_room)?;
+            let grown = self.room.grown(part, feed.at_most()).await.map_err(no_room)?;
             part = gather(&mut feed, grown, self.room.part_size()).await?;
         }
         if part.ended {
@@ -200,7 +200,7 @@ impl CloudBlobs {
             if ended {
                 break;
             }
-            let begun = self.room.part().await.map_err(no_room)?;
+            let begun = self.room.part(feed.at_most()).await.map_err(no_room)?;
             part = gather(&mut feed, begun, self.room.part_size()).await?;
         }
         upload.complete().await?;
