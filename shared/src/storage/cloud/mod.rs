@@ -6,6 +6,9 @@
 //! are read whole, so that their put can be tried again. Every put is create-only, and what became of one whose answer was lost is
 //! looked up: each attempt has a number, kept beside the bytes.
 //!
+//! GCS makes one object of parts without looking at any condition, so it would replace objects; in it nothing goes by parts. It takes
+//! bodies of known length up to the limit of a single put, and those of unknown length up to one part.
+//!
 //! What a client may not do here: stop for longer than `stall` in the middle of a body of known length, because a store closes a
 //! connection on which nothing comes (S3 after 20 s); it is told that it was too slow.
 
@@ -46,7 +49,7 @@ use self::{
     record::Record,
     retry::Backoff,
 };
-use super::{Blobs, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source};
+use super::{Blobs, BodyError, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source};
 use crate::{
     limits::Budget,
     model::{Envelope, Seal},
@@ -76,6 +79,8 @@ pub struct Options {
     pub part_size: usize,
     /// A body over this many bytes goes by parts even when its length is known: S3 takes 5 GiB in one put.
     pub single_put_limit: u64,
+    /// Whether large bodies may go by parts; in GCS they never do.
+    pub parts: bool,
     /// How many streams there may be at once: so many idle connections are kept.
     pub streams: usize,
     /// The longest wait for a connection, TLS included.
@@ -101,6 +106,7 @@ impl Options {
             small_body: 64 << 10,
             part_size: 16 << 20,
             single_put_limit: 5 << 30,
+            parts: true,
             streams: 1024,
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(30),
@@ -171,6 +177,7 @@ impl CloudBlobs {
     async fn new(url: &str, options: Options, budget: Budget) -> Result<Self, ProbeError> {
         let provider = Provider::new(url, &options).await?;
         let room = Room::new(&budget, options.part_size);
+        let options = Options { parts: options.parts && provider.parts, ..options };
         Ok(Self { provider, options, budget, room })
     }
 
@@ -235,6 +242,9 @@ impl Blobs for CloudBlobs {
             Some(length) if length <= self.options.single_put_limit => {
                 self.put_streamed(key, envelope, body, length).await
             }
+            Some(_) if !self.options.parts => {
+                Err(BodyError::TooLarge { limit: self.options.single_put_limit }.into())
+            }
             Some(length) => self.put_planned(key, envelope, body, length).await,
             None => self.put_unknown(key, envelope, body).await,
         }
@@ -290,8 +300,7 @@ impl Blobs for CloudBlobs {
         list::list(&self.provider, prefix, after, limit).await
     }
 
-    /// S3's parts are aborted here. GCS needs a lifecycle rule (`AbortIncompleteMultipartUpload`); Azure forgets blocks by itself,
-    /// after a week.
+    /// S3's parts are aborted here. Azure forgets blocks by itself, after a week; in GCS there are none.
     async fn sweep_unfinished(&self, idle: Duration) -> Result<u64, Error> {
         match &self.provider.s3 {
             Some(s3) => unfinished::sweep(&self.provider, s3, idle).await,

@@ -112,7 +112,9 @@ impl Probe<'_> {
             Err((error, _)) => return Err(ProbeError::refused("create an object twice")(error)),
             Ok(()) => return Err(ProbeError::Replaces { when: "on a put" }),
         }
-        self.complete().await?;
+        if self.blobs.options.parts {
+            self.complete().await?;
+        }
         let found = read::head(&*self.blobs.provider.objects, self.path).await;
         let (_, attributes) = found.map_err(ProbeError::refused("read an object"))?;
         if attributes.get(&mark()).map(|value| value.as_ref() == MARK) == Some(true) {

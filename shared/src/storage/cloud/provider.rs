@@ -34,6 +34,8 @@ pub(super) struct Provider {
     pub(super) endpoint: Endpoint,
     /// What all keys begin with: empty, or with a `/` at its end.
     pub(super) prefix: String,
+    /// Whether it makes one object of parts only where there is none.
+    pub(super) parts: bool,
     /// Only S3's unfinished uploads can be listed; the others' end by a rule of the bucket.
     pub(super) s3: Option<S3>,
     /// Requests under way.
@@ -121,8 +123,10 @@ impl Provider {
             "s3" | "s3a" => Self::s3(place, options).await,
             "gs" => {
                 let builder = builder!(GoogleCloudStorageBuilder, place, options, "google_");
-                let (store, endpoint, connector) = build!(builder, Condition::Gcs, place, options);
-                Ok(Self::of(Arc::new(store), endpoint, place.prefix, connector.live))
+                let (store, endpoint, connector) = build!(builder, Condition::None, place, options);
+                // https://cloud.google.com/storage/docs/xml-api/post-object-complete: "Preconditions are not supported".
+                let gcs = Self::of(Arc::new(store), endpoint, place.prefix, connector.live);
+                Ok(Self { parts: false, ..gcs })
             }
             "az" | "azure" | "abfs" | "abfss" => Self::azure(place, options).await,
             _ => Err(ProbeError::Url { url: url.to_owned() }),
@@ -161,7 +165,7 @@ impl Provider {
         live: Arc<AtomicUsize>,
     ) -> Self {
         let listing = Listing(Arc::clone(&store) as Arc<dyn PaginatedListStore>);
-        Self { objects: store, listing, endpoint, prefix, s3: None, live }
+        Self { objects: store, listing, endpoint, prefix, parts: true, s3: None, live }
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{Crc64, Envelope, Seal},
-    storage::{Blobs as _, Cause, Key, PutError, Source},
+    storage::{Blobs as _, BodyError, Cause, Key, PutError, Source},
 };
 
 impl CloudBlobs {
@@ -188,6 +188,12 @@ impl CloudBlobs {
         }
         if part.ended {
             return self.put_gathered(key, envelope, feed.seal(), &part).await;
+        }
+        if !self.options.parts {
+            return match feed.next(1).await? {
+                None => self.put_gathered(key, envelope, feed.seal(), &part).await,
+                Some(_) => Err(BodyError::TooLarge { limit: self.room.part_size() as u64 }.into()),
+            };
         }
         let record = Record::new(Some(envelope), None);
         let mut upload = Multipart::begin(self, key, &record).await?;
