@@ -1,6 +1,6 @@
 //! `headworks queue`: how full it is, and its dead letters.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
@@ -15,9 +15,6 @@ use crate::{Place, short_runtime};
 
 /// How many dead letters are read at a time.
 const PAGE: usize = 1000;
-
-/// How far a deep sweep looks back at least: an upload that began before may be found by none.
-const SWEPT: Duration = Duration::from_secs(26 * 3600);
 
 #[derive(Args, Debug)]
 pub(crate) struct QueueArgs {
@@ -155,7 +152,7 @@ async fn forget(stack: &Stack, id: UploadId) -> anyhow::Result<()> {
     let letter = letter_of(&*stack.meta, id).await?;
     let has_ended = stack.meta.states(&[id]).await?.into_iter().any(|state| state.is_some());
     ensure!(
-        has_ended || stack.clock.now().since(id.time()) < SWEPT,
+        has_ended || stack.clock.now().since(id.time()) < headworks_processor::DEEP,
         "{id} began more than 26 hours ago, and no sweep is sure to find its object again: \
          use 'headworks queue dead retry {id}'"
     );
@@ -201,6 +198,8 @@ pub(crate) async fn open(place: &Place) -> anyhow::Result<(Option<DataDir>, Stac
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use headworks_shared::{
         clock::Clock,
         config,
@@ -272,7 +271,7 @@ mod tests {
         let JobPayload::ObjectStoredV1 { envelope, .. } = &ended.job.payload;
         let now = stack.clock.now();
         stack.meta.delete(&envelope.scope, ended.job.id, Some(envelope), now).await.unwrap();
-        stack.clock.advance(SWEPT);
+        stack.clock.advance(headworks_processor::DEEP);
         let refused = forget(&stack, old.job.id).await.unwrap_err().to_string();
         assert!(refused.contains(&format!("queue dead retry {}", old.job.id)), "{refused}");
         forget(&stack, ended.job.id).await.unwrap();

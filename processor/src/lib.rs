@@ -32,7 +32,7 @@ use headworks_shared::{
 use tokio::sync::{Notify, mpsc};
 
 pub use notify::{EndpointError, StartError};
-pub use sweep::{Reach, SweepError, SweepReport, sweep_once};
+pub use sweep::{DEEP, Reach, SweepError, SweepReport, sweep_once};
 
 use crate::{lease::Leases, metrics::Metrics};
 

@@ -167,7 +167,8 @@ async fn open_blobs(
             let options = cloud_options(settings, site);
             let opened = match access {
                 Access::Read => CloudBlobs::open_to_read(url.expose(), options, budget).await,
-                Access::Write | Access::Known => CloudBlobs::open(url.expose(), options, budget).await,
+                Access::Write => CloudBlobs::open(url.expose(), options, budget).await,
+                Access::Known => CloudBlobs::reopen(url.expose(), options, budget).await,
             };
             let passes = matches!(opened, Err(CloudError::Refused { .. }));
             Ok(Arc::new(opened.map_err(|source| OpenError::failed("storage", source).passing(passes))?))

@@ -52,10 +52,13 @@ pub(crate) struct Form {
     _buffered: Leased,
 }
 
-/// How many forms hold at most half of the budget: storage leases for their files while they hold theirs, so the other half is what
-/// they, and all other uploads, go on with.
+/// The part of the budget that forms hold at most, as one in so many: storage leases for their files while they hold theirs, so the
+/// rest must be enough for it (`shared::storage::cloud` takes up to three quarters in turns), and for all other uploads.
+const SHARE: usize = 8;
+
+/// How many forms hold no more than their share.
 const fn most_forms(budget_bytes: usize) -> usize {
-    let forms = budget_bytes / 2 / FORM_BYTES;
+    let forms = budget_bytes / SHARE / FORM_BYTES;
     if forms == 0 { 1 } else { forms }
 }
 
@@ -96,9 +99,9 @@ impl Admission {
         Ok(Permit { _stream: stream, in_flight: self.in_flight.clone() })
     }
 
-    /// The right to parse a form, for a share of this budget; in a small one a single form has half of it.
+    /// The right to parse a form, for a share of this budget; in a small one a single form has all of that.
     pub(crate) async fn form(&self, budget: &Budget) -> Result<Form, Refusal> {
-        let share = FORM_BYTES.min(budget.limit_bytes() / 2);
+        let share = FORM_BYTES.min(budget.limit_bytes() / SHARE);
         let place = async {
             let turn = Arc::clone(&self.forms).acquire_owned().await.map_err(|_| Refusal::Streams)?;
             Ok(Form { _turn: turn, _buffered: budget.lease(share).await })
@@ -124,8 +127,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_hold_at_most_half_of_the_budget_and_one_may_always_come() {
-        assert_eq!((most_forms(0), most_forms(FORM_BYTES), most_forms(4 * FORM_BYTES)), (1, 1, 2));
-        assert!(most_forms(64 << 20) * FORM_BYTES <= 32 << 20);
+    fn forms_hold_at_most_an_eighth_of_the_budget_and_one_may_always_come() {
+        assert_eq!((most_forms(0), most_forms(FORM_BYTES), most_forms(16 * FORM_BYTES)), (1, 1, 2));
+        assert!(most_forms(64 << 20) * FORM_BYTES <= 8 << 20);
     }
 }

@@ -25,6 +25,11 @@ pub(crate) trait Frames: Send + Unpin {
         context: &mut Context<'_>,
         received: u64,
     ) -> Poll<Result<Option<Frame>, BodyError>>;
+
+    /// The most bytes that may still come, where that is known.
+    fn at_most(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The body of a request.

@@ -151,6 +151,12 @@ impl<F: Frames> Source for UploadBody<F> {
         self.length
     }
 
+    fn at_most(&self) -> Option<u64> {
+        let bounds = [self.length, Some(self.bounds.max_object)].into_iter().flatten();
+        let left = bounds.map(|bound| bound.saturating_sub(self.received));
+        left.chain(self.frames.at_most()).min()
+    }
+
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         while !self.ended {
             let frame = match self.frames.poll_frame(context, self.received) {

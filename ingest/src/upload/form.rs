@@ -51,7 +51,7 @@ pub(crate) async fn post(
     let upload = async move {
         let _until_answered = (permit, form);
         let unnamed = Bounds::from(&app.settings.ingest);
-        let parser = Parser::new(IncomingFrames(body), boundary, unnamed.timer());
+        let parser = Parser::new(IncomingFrames(body), boundary, wants.length, unnamed.timer());
         Form { app: &app, context: &context, wants, unnamed, results: Vec::new(), close: false }
             .take(parser, first)
             .await

@@ -20,10 +20,13 @@ use tracing::{error, warn};
 
 use verify::Finding;
 
-use crate::{Processor, lease::Lease};
+use crate::{Processor, answer::MISSING, lease::Lease};
 
 /// How many adopted objects of a group are read at once.
 const READS: usize = 4;
+
+/// How often an object must not have been there until it is missing: one broken node of a store may deny what the others have.
+const LOOKS: u32 = 3;
 
 /// A job that went through all stages: what to write, and whom to answer.
 #[derive(Debug)]
@@ -50,6 +53,9 @@ pub(crate) async fn run(
         match finding {
             Finding::Sound if is_adopted(lease.job()) => unread.push(lease),
             Finding::Sound => ready.push(Checked::new(lease, None)),
+            Finding::Failed(MISSING) if lease.job().tries + 1 < LOOKS.min(processor.settings.max_tries) => {
+                unclear.push((lease, "object is not there".to_owned()));
+            }
             Finding::Failed(reason) => ready.push(Checked::new(lease, Some(reason))),
             Finding::Unclear(error) => unclear.push((lease, error)),
         }

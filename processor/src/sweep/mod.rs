@@ -29,8 +29,8 @@ use crate::{Processor, purge};
 
 /// How far the recent round looks back.
 const RECENT: Duration = Duration::from_secs(10 * 60);
-/// How far the deep round looks back from where the last one began.
-const DEEP: Duration = Duration::from_secs(26 * 3600);
+/// How far the deep round looks back at least: an upload that began before may be found by none.
+pub const DEEP: Duration = Duration::from_secs(26 * 3600);
 /// How many uploads without worth are looked up at once.
 const PAGE: usize = 1000;
 

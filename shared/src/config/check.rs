@@ -49,6 +49,28 @@ impl Settings {
         notify.check(rules);
         shutdown.check(rules);
         log.check(rules);
+        if storage.url.scheme() != "file" {
+            parts_fit(storage, ingest, rules);
+        }
+    }
+}
+
+/// The most parts of an object, as S3 has it; Azure takes 50,000.
+const PARTS: u64 = 10_000;
+
+/// Bodies of unknown length go to a bucket in parts: each must have room in its half of the buffer, and the largest object in all of them.
+fn parts_fit(storage: &Storage, ingest: &Ingest, rules: &mut Rules) {
+    let (part, buffer) = (storage.part_size, ingest.limits.buffer);
+    if buffer.0 < part.0.saturating_mul(2) {
+        rules.broken(
+            "ingest.limits.buffer",
+            buffer,
+            format!("must be at least twice storage.part_size ({part})"),
+        );
+    }
+    if ingest.max_object.0 > part.0.saturating_mul(PARTS) {
+        let rule = format!("must be at most {PARTS} times storage.part_size ({part})");
+        rules.broken("ingest.max_object", ingest.max_object, rule);
     }
 }
 
@@ -205,6 +227,34 @@ impl Log {
         let Self { filter, format: _ } = self;
         if let Err(error) = filter.parse::<tracing_subscriber::filter::Targets>() {
             rules.broken("log.filter", filter, format!("must be a level, or target=level: {error}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::load;
+
+    #[test]
+    fn parts_of_a_bucket_fit_the_buffer_and_the_largest_object_fits_them() {
+        let told = |url: &str, part: &str, buffer: &str, max: &str| {
+            let set = [
+                ("STORAGE__URL", url),
+                ("STORAGE__PART_SIZE", part),
+                ("INGEST__LIMITS__BUFFER", buffer),
+                ("INGEST__MAX_OBJECT", max),
+            ];
+            let set = set.map(|(name, value)| (format!("HEADWORKS__{name}"), value.to_owned()));
+            load(None, set).err().map(|mistakes| mistakes.to_string()).unwrap_or_default()
+        };
+        assert_eq!(told("s3://bucket", "16MiB", "32MiB", "160000MiB"), "");
+        assert_eq!(told("file://./objects", "16MiB", "1MiB", "5TiB"), "", "a disk has no parts");
+        let text = told("gs://bucket", "16MiB", "31MiB", "160001MiB");
+        for line in [
+            "ingest.limits.buffer (31MiB) must be at least twice storage.part_size (16MiB)",
+            "ingest.max_object (160001MiB) must be at most 10000 times storage.part_size (16MiB)",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
         }
     }
 }

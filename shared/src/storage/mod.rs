@@ -147,7 +147,7 @@ pub enum PutError {
 }
 
 /// A store did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no finished object under the key.
     #[error("object not found")]

@@ -17,6 +17,11 @@ pub trait Source: Send {
     /// The length that was announced, in bytes; `None` for a chunked body.
     fn announced(&self) -> Option<u64>;
 
+    /// The most bytes that may still come, where that is known.
+    fn at_most(&self) -> Option<u64> {
+        self.announced()
+    }
+
     /// The next bytes, never empty; `None` at the end. After an error there is nothing more.
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>>;
 

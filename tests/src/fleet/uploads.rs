@@ -37,18 +37,22 @@ struct Told {
     acknowledged: Vec<Acknowledged>,
     others: HashMap<u16, usize>,
     broken: usize,
+    /// How many were begun.
+    begun: usize,
 }
 
 impl Uploads {
     /// Sends an upload with an `Idempotency-Key` to one of `addresses` after the other until it is acknowledged, or `until` has come;
-    /// says whether it was.
+    /// says whether it was. Every third one goes in chunks, so that nobody knows how long it is.
     pub async fn send(&self, addresses: &[SocketAddr], path: &str, size: usize, until: Instant) -> bool {
         let content = content(path.len() as u64 ^ fastrand::u64(..), size);
+        let in_chunks = self.begin().is_multiple_of(3);
         let mut turn = 0;
         while Instant::now() < until {
             let Some(address) = addresses.get(turn % addresses.len().max(1)) else { return false };
             turn += 1;
             let call = Client::new(*address).put(path, content.clone()).header("idempotency-key", path);
+            let call = if in_chunks { call.chunks(pieces(&content)) } else { call };
             match call.send().await {
                 Ok(answer) if matches!(answer.status, 201 | 202) => {
                     return self.acknowledged(&answer, path, content).is_ok();
@@ -59,6 +63,13 @@ impl Uploads {
             sleep(Duration::from_millis(50)).await;
         }
         false
+    }
+
+    /// The number of the upload that begins now.
+    fn begin(&self) -> usize {
+        let mut told = self.lock();
+        told.begun += 1;
+        told.begun
     }
 
     /// Sends an upload once, without a key.
@@ -137,4 +148,9 @@ impl Uploads {
     fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn pieces(content: &Bytes) -> Vec<Bytes> {
+    const PIECE: usize = 10_000;
+    (0..content.len()).step_by(PIECE).map(|at| content.slice(at..content.len().min(at + PIECE))).collect()
 }

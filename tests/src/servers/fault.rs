@@ -23,6 +23,9 @@ use tokio::{
 /// How often it is looked whether a client that is not read from is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// What an answer repeats of the request that it refuses, as S3's do; it must get into no log.
+pub const SENT: &str = "<CanonicalRequest>x-amz-security-token:what-was-sent</CanonicalRequest>";
+
 /// What happens to a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -30,6 +33,8 @@ pub enum Fault {
     Status(u16),
     /// Its body is taken to the end, then it is answered with this status, and the server never sees it.
     StatusAfterBody(u16),
+    /// It is passed on only after so long.
+    Slow(Duration),
     /// Nothing is ever answered.
     Silence,
     /// The connection is reset before a byte of the body.
@@ -173,6 +178,10 @@ async fn exchange(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
             take(&mut from, None, &head, head.length, shared).await?;
             answer(&mut client, status).await
         }
+        Some(Fault::Slow(wait)) => {
+            sleep(wait).await;
+            pass(client, &head, Passage::default(), shared).await
+        }
         Some(Fault::Silence) => gone(&client).await,
         Some(Fault::ResetBeforeBody) => client.set_zero_linger(),
         Some(fault) => pass(client, &head, fault.into(), shared).await,
@@ -294,10 +303,10 @@ async fn hand_back(from: &mut ReadHalf<'_>, mut to: WriteHalf<'_>, passage: &Pas
 }
 
 async fn answer(client: &mut TcpStream, status: u16) -> io::Result<()> {
-    const BODY: &str = "<Error><Code>Planned</Code><Message>as planned</Message></Error>";
-    let length = BODY.len();
+    let body = format!("<Error><Code>Planned</Code><Message>as planned</Message>{SENT}</Error>");
+    let length = body.len();
     let text =
-        format!("HTTP/1.1 {status} Planned\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{BODY}");
+        format!("HTTP/1.1 {status} Planned\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
     client.write_all(text.as_bytes()).await?;
     client.shutdown().await
 }

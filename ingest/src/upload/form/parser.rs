@@ -38,8 +38,14 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    pub(super) fn new<F: Frames + 'static>(frames: F, boundary: String, timer: Timer) -> Self {
-        let feed = Arc::new(Feed::new(timer));
+    /// A parser of a form that is `length` bytes long, and that `timer` gives its time.
+    pub(super) fn new<F: Frames + 'static>(
+        frames: F,
+        boundary: String,
+        length: Option<u64>,
+        timer: Timer,
+    ) -> Self {
+        let feed = Arc::new(Feed::new(length, timer));
         let sips = Sips { frames, feed: Arc::clone(&feed) };
         Self { form: Multipart::new(sips, boundary), feed }
     }
@@ -81,7 +87,14 @@ impl Frames for Part {
     ) -> Poll<Result<Option<Frame>, BodyError>> {
         let Self { field, feed } = self;
         let chunk = |poller: &mut Poller<'_>| Pin::new(&mut *field).poll_next(poller).map(Option::transpose);
-        feed.drive(poller, received, chunk).map_ok(|chunk| chunk.map(Frame::Data))
+        let chunk = ready!(feed.drive(poller, received, chunk))?;
+        feed.told.fetch_add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64), Relaxed);
+        Poll::Ready(Ok(chunk.map(Frame::Data)))
+    }
+
+    /// No more than there is of the form, less what its parts have had.
+    fn at_most(&self) -> Option<u64> {
+        self.feed.length.map(|length| length.saturating_sub(self.feed.told.load(Relaxed)))
     }
 }
 
@@ -95,15 +108,21 @@ struct Feed {
     /// All bytes of the form so far.
     received: AtomicU64,
     timer: Mutex<Timer>,
+    /// How long the form is.
+    length: Option<u64>,
+    /// How many bytes came out in parts.
+    told: AtomicU64,
 }
 
 impl Feed {
-    fn new(timer: Timer) -> Self {
+    fn new(length: Option<u64>, timer: Timer) -> Self {
         Self {
             untold: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
             received: AtomicU64::new(0),
             timer: Mutex::new(timer),
+            length,
+            told: AtomicU64::new(0),
         }
     }
 
@@ -220,7 +239,7 @@ mod tests {
     fn endless(head: &'static str, piece: impl Into<Bytes>) -> (Parser, Arc<AtomicUsize>) {
         let taken = Arc::new(AtomicUsize::new(0));
         let frames = Endless { head: Some(head.into()), piece: piece.into(), taken: Arc::clone(&taken) };
-        (Parser::new(frames, "b".to_owned(), bounds().timer()), taken)
+        (Parser::new(frames, "b".to_owned(), None, bounds().timer()), taken)
     }
 
     #[tokio::test]
@@ -241,6 +260,20 @@ mod tests {
             match poll_fn(|poller| part.poll_frame(poller, received)).await {
                 Ok(Some(Frame::Data(bytes))) => received += bytes.len() as u64,
                 _ => panic!("ended after {received} bytes"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_is_known_to_be_no_longer_than_what_is_left_of_its_form() {
+        const TEXT: &str = "--b\r\nX: y\r\n\r\nhello\r\n--b\r\nX: y\r\n\r\nagain\r\n--b--\r\n";
+        for length in [None, Some(TEXT.len() as u64)] {
+            let frames = Endless { head: Some(TEXT.into()), piece: "\r\n".into(), taken: Arc::default() };
+            let mut parser = Parser::new(frames, "b".to_owned(), length, bounds().timer());
+            for before in [0, 5] {
+                let mut part = parser.next().await.unwrap().unwrap();
+                assert_eq!(part.at_most(), length.map(|length| length - before));
+                while poll_fn(|poller| part.poll_frame(poller, 0)).await.unwrap().is_some() {}
             }
         }
     }
@@ -276,7 +309,7 @@ mod tests {
     async fn trickle(piece: String, bounds: Bounds) -> (BodyError, Duration) {
         let begun = Instant::now();
         let frames = Trickle { piece: piece.into(), next: Box::pin(sleep(EVERY)) };
-        let mut parser = Parser::new(frames, "b".to_owned(), bounds.timer());
+        let mut parser = Parser::new(frames, "b".to_owned(), None, bounds.timer());
         let error = loop {
             let mut part = match parser.next().await {
                 Ok(part) => part.unwrap(),

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::storage::{Cause, Error, Key, PutError};
 
+/// How much is told of an error, in characters: a success that holds an error is repeated whole.
+const LONGEST: usize = 2000;
+
 /// What became of a put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
@@ -85,7 +88,7 @@ impl From<StoreError> for Told {
             }
             source = error.source();
         }
-        Self(text)
+        Self(text.chars().take(LONGEST).collect())
     }
 }
 

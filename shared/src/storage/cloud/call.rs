@@ -4,7 +4,10 @@
 //! It travels as a task-local, because `object_store` passes nothing else through for the parts of a large object. Credentials may be
 //! fetched in the same task, so the service asks [`Target::is_of`] of every request: only those to this very object concern the call.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use http::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_LENGTH};
 use percent_encoding::percent_decode_str;
@@ -46,10 +49,11 @@ impl Endpoint {
         self.scheme == "http"
     }
 
-    /// The address of the whole store: of its bucket.
-    pub(super) fn bucket(&self, prefix: &str) -> String {
+    /// The address of the bucket that the store is in, below `prefix`.
+    pub(super) fn bucket(&self, prefix: &str) -> Target {
         let path = self.base.strip_suffix(prefix).unwrap_or(&self.base).trim_end_matches('/');
-        format!("{}://{}{path}", self.scheme, self.authority)
+        let (scheme, authority) = (self.scheme.clone(), self.authority.clone());
+        Target { scheme, authority, path: path.to_owned() }
     }
 
     /// The address of the object `name`.
@@ -59,12 +63,32 @@ impl Endpoint {
     }
 }
 
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.base)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
 impl Target {
     fn read(address: &Uri) -> Option<Self> {
         let (scheme, authority) =
             (address.scheme_str()?.to_owned(), address.authority()?.as_str().to_owned());
         let path = percent_decode_str(address.path()).decode_utf8().ok()?.into_owned();
         Some(Self { scheme, authority, path })
+    }
+
+    /// Whether a request goes to this bucket, or to anything in it.
+    pub(super) fn holds(&self, address: &Uri) -> bool {
+        let Some(Self { scheme, authority, path }) = Self::read(address) else { return false };
+        let within =
+            path.strip_prefix(&self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        within && scheme == self.scheme && authority == self.authority
     }
 
     /// Whether a request goes to this object.
@@ -111,6 +135,8 @@ pub(super) struct Seen {
 pub(super) enum Way {
     /// As `object_store` made it.
     AsItIs,
+    /// As it made it, and only this once: what follows from a failure is decided above.
+    Once,
     /// With the condition that there is no such object yet.
     CreateOnly,
     /// With this body in place of its own.
@@ -171,6 +197,7 @@ impl Call {
         };
         match &self.kind {
             Kind::Whole | Kind::Piped(_) if data && tries > 1 => Err(NotAgain),
+            Kind::Whole if data => Ok(Way::Once),
             Kind::Piped(pipe) if data => {
                 let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
                 match declared.and_then(|text| text.parse::<u64>().ok()) {
@@ -245,6 +272,32 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_is_told_from_all_else_on_its_host() {
+        for (object, own, others) in [
+            (
+                "http://127.0.0.1:9000/bucket/a/k/x",
+                ["/bucket", "/bucket?list-type=2", "/bucket/a/k/y?uploadId=1"],
+                ["/", "/bucket-2/a/k/y"],
+            ),
+            (
+                "http://bucket.example.org/a/k/x",
+                ["/", "/?uploads=", "/a/k/y?uploadId=1"],
+                ["//127.0.0.1/", "//sts.example.org/a/k/y"],
+            ),
+        ] {
+            let object = address(object);
+            let authority = object.authority().unwrap();
+            let bucket = Endpoint::of(&object, "k/x").unwrap().bucket("a/");
+            let holds = |text: &str| match text.strip_prefix("//") {
+                Some(elsewhere) => bucket.holds(&address(&format!("http://{elsewhere}"))),
+                None => bucket.holds(&address(&format!("http://{authority}{text}"))),
+            };
+            assert!(own.iter().all(|text| holds(text)), "{bucket}");
+            assert!(!others.iter().any(|text| holds(text)), "{bucket}");
+        }
+    }
+
+    #[test]
     fn a_body_is_given_away_once_and_for_its_own_length_only() {
         let target = Endpoint::of(&address("http://s3/b/k"), "k").unwrap().target("k");
         let pipe = Arc::new(Pipe::new(5, &Arc::default()));
@@ -255,7 +308,7 @@ mod tests {
         assert!(put(&call, 5).is_err());
         assert!(put(&Call::piped(target.clone(), &pipe), 4).is_err());
         let whole = Call::whole(target.clone());
-        assert!(matches!(put(&whole, 5), Ok(Way::AsItIs)));
+        assert!(matches!(put(&whole, 5), Ok(Way::Once)));
         assert!(put(&whole, 5).is_err());
         let complete = Call::complete(target);
         let post = complete.way(&Method::POST, Some("uploadId=1"), &length(5));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderName, HeaderValue,
+    HeaderValue,
     header::{AUTHORIZATION, IF_NONE_MATCH},
 };
 use object_store::{
@@ -17,8 +17,8 @@ use object_store::{
 pub(super) enum Condition {
     /// S3: a header that need not be signed, as `object_store` sends it itself for copies.
     S3,
-    /// GCS: its own header; a bearer token signs nothing.
-    Gcs,
+    /// GCS: not at all, so nothing is made of parts there.
+    None,
     /// Azure: a header that an account's key signs, so the request is signed again.
     Azure {
         /// The storage account.
@@ -30,8 +30,6 @@ pub(super) enum Condition {
 
 pub(super) type AzureCredentials = Arc<dyn CredentialProvider<Credential = AzureCredential>>;
 
-const GENERATION: HeaderName = HeaderName::from_static("x-goog-if-generation-match");
-
 impl Condition {
     /// # Errors
     /// When the request cannot be signed again.
@@ -39,7 +37,7 @@ impl Condition {
         let headers = request.headers_mut();
         match self {
             Self::S3 => drop(headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"))),
-            Self::Gcs => drop(headers.insert(GENERATION, HeaderValue::from_static("0"))),
+            Self::None => {}
             Self::Azure { account, credentials } => {
                 headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
                 let signed = headers.remove(AUTHORIZATION);

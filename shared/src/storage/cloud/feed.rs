@@ -26,6 +26,11 @@ impl<'a> Feed<'a> {
         self.body.seal()
     }
 
+    /// How many bytes may still be handed out, where that is known.
+    pub(super) fn at_most(&self) -> Option<u64> {
+        self.body.at_most().map(|bytes| bytes.saturating_add(self.spill.len() as u64))
+    }
+
     /// The next bytes, at most `most`; `None` at the end. The last bytes of an announced body come only when its end has.
     pub(super) async fn next(&mut self, most: u64) -> Result<Option<Bytes>, BodyError> {
         if self.spill.is_empty() {

@@ -6,6 +6,9 @@
 //! are read whole, so that their put can be tried again. Every put is create-only, and what became of one whose answer was lost is
 //! looked up: each attempt has a number, kept beside the bytes.
 //!
+//! GCS makes one object of parts without looking at any condition, so it would replace objects; in it nothing goes by parts. It takes
+//! bodies of known length up to the limit of a single put, and those of unknown length up to one part.
+//!
 //! What a client may not do here: stop for longer than `stall` in the middle of a body of known length, because a store closes a
 //! connection on which nothing comes (S3 after 20 s); it is told that it was too slow.
 
@@ -26,7 +29,9 @@ mod read;
 mod record;
 mod resolve;
 mod retry;
+mod sentinel;
 mod unfinished;
+mod xml;
 
 use std::{fmt, ops::Range, time::Duration};
 
@@ -44,7 +49,7 @@ use self::{
     record::Record,
     retry::Backoff,
 };
-use super::{Blobs, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source};
+use super::{Blobs, BodyError, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source};
 use crate::{
     limits::Budget,
     model::{Envelope, Seal},
@@ -74,6 +79,8 @@ pub struct Options {
     pub part_size: usize,
     /// A body over this many bytes goes by parts even when its length is known: S3 takes 5 GiB in one put.
     pub single_put_limit: u64,
+    /// Whether large bodies may go by parts; in GCS they never do.
+    pub parts: bool,
     /// How many streams there may be at once: so many idle connections are kept.
     pub streams: usize,
     /// The longest wait for a connection, TLS included.
@@ -99,6 +106,7 @@ impl Options {
             small_body: 64 << 10,
             part_size: 16 << 20,
             single_put_limit: 5 << 30,
+            parts: true,
             streams: 1024,
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(30),
@@ -131,12 +139,27 @@ pub struct CloudBlobs {
 }
 
 impl CloudBlobs {
-    /// Opens the store at `url` (`s3://bucket/prefix`, `gs://…`, `az://container/prefix`), and tries out what it needs of it.
+    /// Opens the store at `url` (`s3://bucket/prefix`, `gs://…`, `az://container/prefix`), tries out what it needs of it, and marks it as
+    /// a store.
     ///
     /// # Errors
     /// When the store cannot be reached, read or written, or replaces objects that it was told not to.
     pub async fn open(url: &str, options: Options, budget: Budget) -> Result<Self, ProbeError> {
         let blobs = Self::new(url, options, budget).await?;
+        probe::try_out(&blobs).await?;
+        blobs.make().await?;
+        Ok(blobs)
+    }
+
+    /// Opens a store that must be there, because uploads in it are known. An empty bucket or a wrong prefix in its place would say that
+    /// all of them are gone.
+    ///
+    /// # Errors
+    /// When there is no store; and as [`Self::open`].
+    pub async fn reopen(url: &str, options: Options, budget: Budget) -> Result<Self, ProbeError> {
+        let blobs = Self::new(url, options, budget).await?;
+        probe::look(&blobs).await?;
+        blobs.find().await?;
         probe::try_out(&blobs).await?;
         Ok(blobs)
     }
@@ -154,6 +177,7 @@ impl CloudBlobs {
     async fn new(url: &str, options: Options, budget: Budget) -> Result<Self, ProbeError> {
         let provider = Provider::new(url, &options).await?;
         let room = Room::new(&budget, options.part_size);
+        let options = Options { parts: options.parts && provider.parts, ..options };
         Ok(Self { provider, options, budget, room })
     }
 
@@ -182,6 +206,20 @@ impl CloudBlobs {
         }
     }
 
+    async fn heads(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
+        let looks = keys.iter().cloned().map(|key| async move { self.head(&key).await });
+        stream::iter(looks).buffered(LOOKS).collect().await
+    }
+
+    async fn open_object(&self, key: &Key, range: Option<Range<u64>>) -> Result<Content, Error> {
+        let (path, target) = self.place(key.as_str());
+        let call = Call::control(target);
+        let opening = call.run(read::open(&*self.provider.objects, &path, range));
+        let opened = timeout(PATIENCE, opening).await.map_err(|_| answer::late("read", key))?;
+        let result = opened.map_err(|error| answer::failed("read", key.as_str(), error, &call))?;
+        Ok(read::content(key, result))
+    }
+
     async fn head(&self, key: &Key) -> Result<Head, Error> {
         let (path, target) = self.place(key.as_str());
         let call = Call::control(target);
@@ -204,6 +242,9 @@ impl Blobs for CloudBlobs {
             Some(length) if length <= self.options.single_put_limit => {
                 self.put_streamed(key, envelope, body, length).await
             }
+            Some(_) if !self.options.parts => {
+                Err(BodyError::TooLarge { limit: self.options.single_put_limit }.into())
+            }
             Some(length) => self.put_planned(key, envelope, body, length).await,
             None => self.put_unknown(key, envelope, body).await,
         }
@@ -219,18 +260,33 @@ impl Blobs for CloudBlobs {
         Ok(())
     }
 
+    /// What is missing is looked for once more, when the store has vouched for all of them.
     async fn stat(&self, keys: &[Key]) -> Vec<Result<Head, Error>> {
-        let looks = keys.iter().cloned().map(|key| async move { self.head(&key).await });
-        stream::iter(looks).buffered(LOOKS).collect().await
+        let mut heads = self.heads(keys).await;
+        let found = keys.iter().zip(&heads);
+        let missing: Vec<_> =
+            found.filter(|(_, head)| is_missing(head)).map(|(key, _)| key.clone()).collect();
+        if missing.is_empty() {
+            return heads;
+        }
+        let again = match self.vouch().await {
+            Ok(()) => self.heads(&missing).await,
+            Err(error) => missing.iter().map(|_| Err(error.clone())).collect(),
+        };
+        for (head, again) in heads.iter_mut().filter(|head| is_missing(head)).zip(again) {
+            *head = again;
+        }
+        heads
     }
 
     async fn read(&self, key: &Key, range: Option<Range<u64>>) -> Result<Content, Error> {
-        let (path, target) = self.place(key.as_str());
-        let call = Call::control(target);
-        let opening = call.run(read::open(&*self.provider.objects, &path, range));
-        let opened = timeout(PATIENCE, opening).await.map_err(|_| answer::late("read", key))?;
-        let result = opened.map_err(|error| answer::failed("read", key.as_str(), error, &call))?;
-        Ok(read::content(key, call, result))
+        match self.open_object(key, range.clone()).await {
+            Err(Error::NotFound) => {
+                self.vouch().await?;
+                self.open_object(key, range).await
+            }
+            opened => opened,
+        }
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Error> {
@@ -244,8 +300,7 @@ impl Blobs for CloudBlobs {
         list::list(&self.provider, prefix, after, limit).await
     }
 
-    /// S3's parts are aborted here. GCS needs a lifecycle rule (`AbortIncompleteMultipartUpload`); Azure forgets blocks by itself,
-    /// after a week.
+    /// S3's parts are aborted here. Azure forgets blocks by itself, after a week; in GCS there are none.
     async fn sweep_unfinished(&self, idle: Duration) -> Result<u64, Error> {
         match &self.provider.s3 {
             Some(s3) => unfinished::sweep(&self.provider, s3, idle).await,
@@ -260,4 +315,8 @@ impl Blobs for CloudBlobs {
             Err(_) => Err(answer::unavailable("look at", "the store", http::NoAnswer(HEALTH))),
         }
     }
+}
+
+fn is_missing(head: &Result<Head, Error>) -> bool {
+    matches!(head, Err(Error::NotFound))
 }

@@ -57,7 +57,7 @@ impl<'a> Multipart<'a> {
         let call = Call::piped(self.target.clone(), &pipe);
         let part = self.upload()?.put_part(declared(length));
         let poured = pour(call.run(part), &pipe, feed, (&self.blobs.budget, &self.blobs.options)).await;
-        let (_, passed) = poured.map_err(|failed| failed.into_failure(self.key))?;
+        let (_, passed) = poured.map_err(|failed| failed.into_failure(self.key, call.seen()))?;
         self.compare(call.seen().checksum, passed)
     }
 

@@ -160,11 +160,12 @@ impl Pipe {
 
     /// The next frame for the request `turn`.
     pub(super) fn poll_take(&self, turn: u32, context: &mut Context<'_>) -> Poll<Result<Bytes, BrokenOff>> {
-        self.store.register(context.waker());
         let mut state = self.state();
         if state.turn != turn || state.end == End::Broken {
             return Poll::Ready(Err(BrokenOff));
         }
+        // Only now: a request that has lost its turn must not be woken in place of the one that has it.
+        self.store.register(context.waker());
         if state.gate == Gate::Shut {
             return Poll::Pending;
         }
@@ -226,7 +227,10 @@ pub(super) struct BrokenOff;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::{FutureExt as _, task::noop_waker};
+    use tokio::time::timeout;
 
     use super::*;
     use crate::limits::Budget;
@@ -267,6 +271,22 @@ mod tests {
         pipe.open(second);
         assert!(matches!(take(&pipe, second), Poll::Ready(Ok(_))));
         assert_eq!(pipe.begin(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_has_lost_its_turn_is_not_woken_in_place_of_the_next() {
+        let (pipe, budget) = (Pipe::new(4, &Arc::default()), Budget::new(1 << 20));
+        let first = pipe.begin().unwrap();
+        let second = pipe.begin().unwrap();
+        let taking = poll_fn(|context| pipe.poll_take(second, context));
+        let meanwhile = async {
+            assert!(matches!(take(&pipe, first), Poll::Ready(Err(BrokenOff))));
+            pipe.open(second);
+            pipe.push(Bytes::from_static(b"abcd"), budget.lease(4).await);
+        };
+        let both = async { tokio::join!(taking, meanwhile) };
+        let (taken, ()) = timeout(Duration::from_secs(1), both).await.expect("it is told that it may read");
+        assert_eq!(&*taken.unwrap(), b"abcd");
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@ use tokio::{select, time::timeout};
 
 use super::{
     Options,
-    answer::{Told, put_failed},
+    answer::{Told, Verdict, put_failed, verdict},
+    call::Seen,
     feed::Feed,
     http::NoAnswer,
     pipe::{BreakOff, Pipe},
@@ -53,9 +54,10 @@ pub(super) enum Poured {
 
 impl Poured {
     /// What it is when nothing can have come of it.
-    pub(super) fn into_failure(self, key: &Key) -> PutError {
+    pub(super) fn into_failure(self, key: &Key, seen: Seen) -> PutError {
         match self {
             Self::Body(error) => error.into(),
+            Self::Store { error, .. } if verdict(&error, seen) == Verdict::Full => PutError::Full,
             Self::Store { error, .. } => put_failed(key, Told::from(error)),
             Self::Stalled(error) => put_failed(key, error),
             Self::Silent(error) => put_failed(key, error),

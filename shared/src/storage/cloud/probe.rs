@@ -11,7 +11,7 @@ use super::{
     answer::{Told, Verdict, verdict},
     call::{Call, Target},
     http::NoAnswer,
-    list, read,
+    list, read, sentinel,
 };
 use crate::storage::{Error, Prefix};
 
@@ -37,6 +37,16 @@ pub enum ProbeError {
         verb: &'static str,
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no store, and there should be.
+    #[error(
+        "{store} holds no store of Headworks, but uploads in it are known: mend storage.url or the endpoint; where the objects are \
+         lost for good, put an object {} there by hand",
+        sentinel::NAME
+    )]
+    Gone {
+        /// Where it should be.
+        store: String,
     },
     /// It replaces what it was told to keep.
     #[error(
@@ -102,7 +112,9 @@ impl Probe<'_> {
             Err((error, _)) => return Err(ProbeError::refused("create an object twice")(error)),
             Ok(()) => return Err(ProbeError::Replaces { when: "on a put" }),
         }
-        self.complete().await?;
+        if self.blobs.options.parts {
+            self.complete().await?;
+        }
         let found = read::head(&*self.blobs.provider.objects, self.path).await;
         let (_, attributes) = found.map_err(ProbeError::refused("read an object"))?;
         if attributes.get(&mark()).map(|value| value.as_ref() == MARK) == Some(true) {

@@ -34,6 +34,8 @@ pub(super) struct Provider {
     pub(super) endpoint: Endpoint,
     /// What all keys begin with: empty, or with a `/` at its end.
     pub(super) prefix: String,
+    /// Whether it makes one object of parts only where there is none.
+    pub(super) parts: bool,
     /// Only S3's unfinished uploads can be listed; the others' end by a rule of the bucket.
     pub(super) s3: Option<S3>,
     /// Requests under way.
@@ -107,7 +109,7 @@ macro_rules! build {
         let located = Locator::default();
         let blind = $builder.clone().with_skip_signature(true).with_http_connector(located.clone());
         let endpoint = located.locate(&blind.build().map_err(ProbeError::settings)?, &$place.prefix).await?;
-        let connector = connector($options, &endpoint, $condition)?;
+        let connector = connector($options, (&endpoint, &$place.prefix), $condition)?;
         let store = $builder.with_http_connector(connector.clone()).build().map_err(ProbeError::settings)?;
         (store, endpoint, connector)
     }};
@@ -121,8 +123,10 @@ impl Provider {
             "s3" | "s3a" => Self::s3(place, options).await,
             "gs" => {
                 let builder = builder!(GoogleCloudStorageBuilder, place, options, "google_");
-                let (store, endpoint, connector) = build!(builder, Condition::Gcs, place, options);
-                Ok(Self::of(Arc::new(store), endpoint, place.prefix, connector.live))
+                let (store, endpoint, connector) = build!(builder, Condition::None, place, options);
+                // https://cloud.google.com/storage/docs/xml-api/post-object-complete: "Preconditions are not supported".
+                let gcs = Self::of(Arc::new(store), endpoint, place.prefix, connector.live);
+                Ok(Self { parts: false, ..gcs })
             }
             "az" | "azure" | "abfs" | "abfss" => Self::azure(place, options).await,
             _ => Err(ProbeError::Url { url: url.to_owned() }),
@@ -161,17 +165,22 @@ impl Provider {
         live: Arc<AtomicUsize>,
     ) -> Self {
         let listing = Listing(Arc::clone(&store) as Arc<dyn PaginatedListStore>);
-        Self { objects: store, listing, endpoint, prefix, s3: None, live }
+        Self { objects: store, listing, endpoint, prefix, parts: true, s3: None, live }
     }
 }
 
-fn connector(options: &Options, endpoint: &Endpoint, condition: Condition) -> Result<Connector, ProbeError> {
+fn connector(
+    options: &Options,
+    (endpoint, prefix): (&Endpoint, &str),
+    condition: Condition,
+) -> Result<Connector, ProbeError> {
     let sizes = Sizes { idle: options.streams, connect: options.connect, stall: options.stall };
     let bundle = options.variable("AWS_CA_BUNDLE").map(PathBuf::from);
     let client =
         Client::new(sizes, !endpoint.is_plain(), bundle.as_deref()).map_err(ProbeError::Certificates)?;
     let waits = Waits { answer: options.answer, complete: options.complete, stall: options.stall };
-    Ok(Connector { client, condition, waits, live: Arc::default(), retries: options.retries.clone() })
+    let (bucket, retries) = (endpoint.bucket(prefix), options.retries.clone());
+    Ok(Connector { client, bucket, condition, waits, live: Arc::default(), retries })
 }
 
 /// For what may be sent twice; bodies are sent again by ourselves, or not at all.

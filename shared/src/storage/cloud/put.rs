@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     model::{Crc64, Envelope, Seal},
-    storage::{Blobs as _, Cause, Key, PutError, Source},
+    storage::{Blobs as _, BodyError, Cause, Key, PutError, Source},
 };
 
 impl CloudBlobs {
@@ -144,7 +144,7 @@ impl CloudBlobs {
                 Verdict::Unclear | Verdict::Refused => return Err(put_failed(key, Told::from(error))),
             },
             Poured::Silent(error) => Arc::new(error),
-            failed @ (Poured::Body(_) | Poured::Stalled(_)) => return Err(failed.into_failure(key)),
+            failed @ (Poured::Body(_) | Poured::Stalled(_)) => return Err(failed.into_failure(key, seen)),
         };
         self.settle(key, record, why).await
     }
@@ -183,11 +183,17 @@ impl CloudBlobs {
         let begun = self.room.beginning().await.map_err(no_room)?;
         let mut part = gather(&mut feed, begun, BEGINNING).await?;
         if !part.ended {
-            let grown = self.room.grown(part).await.map_err(no_room)?;
+            let grown = self.room.grown(part, feed.at_most()).await.map_err(no_room)?;
             part = gather(&mut feed, grown, self.room.part_size()).await?;
         }
         if part.ended {
             return self.put_gathered(key, envelope, feed.seal(), &part).await;
+        }
+        if !self.options.parts {
+            return match feed.next(1).await? {
+                None => self.put_gathered(key, envelope, feed.seal(), &part).await,
+                Some(_) => Err(BodyError::TooLarge { limit: self.room.part_size() as u64 }.into()),
+            };
         }
         let record = Record::new(Some(envelope), None);
         let mut upload = Multipart::begin(self, key, &record).await?;
@@ -200,7 +206,7 @@ impl CloudBlobs {
             if ended {
                 break;
             }
-            let begun = self.room.part().await.map_err(no_room)?;
+            let begun = self.room.part(feed.at_most()).await.map_err(no_room)?;
             part = gather(&mut feed, begun, self.room.part_size()).await?;
         }
         upload.complete().await?;

@@ -9,8 +9,7 @@ use object_store::{
 };
 
 use super::{
-    answer::{Told, failed, unavailable},
-    call::Call,
+    answer::{Told, unavailable},
     record::Record,
 };
 use crate::{
@@ -53,13 +52,12 @@ pub(super) async fn open(
     store.get_opts(path, options).await
 }
 
-/// The bytes, piece by piece; the HTTP service gives each of them its time.
-pub(super) fn content(key: &Key, call: Arc<Call>, opened: GetResult) -> Content {
+/// The bytes, piece by piece; the HTTP service gives each of them its time. One that is gone amid them was there a moment ago: whoever
+/// reads it again hears whether it is.
+pub(super) fn content(key: &Key, opened: GetResult) -> Content {
     let (size, key) = (opened.meta.size, key.clone());
-    let chunks = opened.into_stream().map_err(move |error| match error {
-        StoreError::NotFound { .. } => failed("read", key.as_str(), error, &call),
-        error => unavailable("read", key.as_str(), Told::from(error)),
-    });
+    let chunks =
+        opened.into_stream().map_err(move |error| unavailable("read", key.as_str(), Told::from(error)));
     let chunks = chunks.map_ok(|chunk| stream::iter(pieces(chunk)).map(Ok)).try_flatten();
     Content { size, chunks: Box::pin(chunks) }
 }

@@ -18,6 +18,7 @@ use super::{
     answer::{Told, unavailable},
     http::NoAnswer,
     provider::{Provider, S3},
+    xml::element,
 };
 use crate::{
     clock::Clock,
@@ -130,11 +131,6 @@ fn next(page: &str) -> Marker {
         return None;
     }
     Some((decoded(element(page, "NextKeyMarker")?)?, element(page, "NextUploadIdMarker")?.to_owned()))
-}
-
-fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    rest.split_once(&format!("</{name}>")).map(|(content, _)| content)
 }
 
 /// As in a form: a blank may be a `+`.

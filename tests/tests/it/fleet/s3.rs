@@ -27,6 +27,9 @@ pub(super) const PLENTY: usize = 256 << 20;
 /// The smallest part that S3 takes.
 pub(super) const PART: usize = 5 << 20;
 
+/// The object that says that there is a store.
+pub(super) const SENTINEL: &str = "some/prefix/headworks-store";
+
 /// How a test's store is opened: with small limits and short waits.
 pub(super) fn options(address: SocketAddr) -> Options {
     let mut options = Options::new(variables(address), Tasks::new(Stop::new()));
@@ -69,11 +72,13 @@ impl Broken {
         Ok(Self { store, proxy, server, budget, tasks })
     }
 
-    /// What must hold after anything: nothing leased, nothing at work, nothing half there; and these objects in the bucket.
+    /// What must hold after anything: nothing leased, nothing at work, nothing half there; and these objects in the bucket, beside the
+    /// store's own.
     pub(super) async fn assert_clean(&self, keys: &[&Key]) -> Result<()> {
         let at_rest = async || Ok((self.budget.used_bytes(), self.tasks.len(), self.server.unfinished()?));
         until("the store to come to rest", DEADLINE, at_rest, |state| *state == (0, 0, 0)).await?;
         let mut wanted: Vec<_> = keys.iter().map(|key| format!("some/prefix/{key}")).collect();
+        wanted.push(SENTINEL.to_owned());
         wanted.sort();
         ensure!(self.server.objects()? == wanted, "{:?} instead of {wanted:?}", self.server.objects()?);
         Ok(())

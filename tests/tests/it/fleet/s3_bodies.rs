@@ -66,6 +66,32 @@ async fn a_body_over_the_limit_goes_by_parts_and_one_below_by_a_single_put() -> 
     Ok(())
 }
 
+/// As GCS is used.
+#[tokio::test]
+async fn without_parts_a_body_that_needs_them_is_too_large() -> Result<()> {
+    let broken = Broken::with(|options| (options.single_put_limit, options.parts) = (LIMIT, false)).await?;
+    let limit = usize::try_from(LIMIT)?;
+    let mut keys = Vec::new();
+    for (size, known) in [(limit, true), (PART, false), (limit + 1, true), (PART + 1, false)] {
+        let (key, content) = (key(), content(size, 1));
+        let [announced, unknown] = bodies(&content);
+        let mut body = if known { announced } else { unknown };
+        let outcome = timeout(PUT, broken.store.put(&key, &envelope("a"), &mut body)).await?;
+        match (outcome, if known { limit } else { PART }) {
+            (Ok(seal), most) => {
+                ensure!(seal.size == size as u64 && size <= most, "{size} bytes were taken");
+                keys.push(key);
+            }
+            (Err(PutError::Body(BodyError::TooLarge { limit })), most) => {
+                ensure!(limit == most as u64 && size > most, "{size} bytes are over {limit}");
+            }
+            (Err(error), _) => return Err(error.into()),
+        }
+    }
+    ensure!(broken.proxy.seen().iter().all(|line| !line.starts_with("POST")), "{:?}", broken.proxy.seen());
+    broken.assert_clean(&keys.iter().collect::<Vec<_>>()).await
+}
+
 #[tokio::test]
 async fn of_many_objects_of_parts_under_one_key_one_wins() -> Result<()> {
     let broken = start().await?;

@@ -122,7 +122,10 @@ async fn put_each(fake: &Fake, mut options: Options, server: &S3) -> Result<()> 
     for (method, path, bytes) in fake.asked() {
         ensure!(bytes == 0, "{method} {path} was sent {bytes} bytes");
     }
-    ensure!(server.objects()?.len() == bodies().len() && server.unfinished()? == 0);
+    ensure!(
+        server.objects()?.len() == bodies().len() + 1 && server.unfinished()? == 0,
+        "they, and the sentinel"
+    );
     Ok(())
 }
 

@@ -6,15 +6,16 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use headworks_shared::{
     model::Seal,
+    report::Report,
     storage::{
         Blobs as _, BodyError, Error, Key, PutError,
-        conformance::{self, Body, content, envelope, frames, key},
+        conformance::{self, Body, End, content, envelope, frames, key},
     },
 };
 use headworks_tests::servers::fault::Fault;
 use tokio::time::timeout;
 
-use super::s3::{Broken, PART};
+use super::s3::{Broken, PART, SENTINEL};
 
 /// The sizes of bodies that are put whole, streamed, and (when nobody says how long they are) in parts.
 const SMALL: usize = 10_000;
@@ -126,6 +127,59 @@ async fn a_refusal_costs_no_byte_of_the_clients_body() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_error_says_what_the_store_said_and_not_what_it_was_sent() -> Result<()> {
+    let broken = Broken::start().await?;
+    let (key, small, streamed) = (key(), content(SMALL, 1), content(STREAMED, 1));
+    broken.proxy.plan("PUT", key.as_str(), Fault::Status(403), 9);
+    broken.proxy.plan("GET", key.as_str(), Fault::Status(403), 9);
+    let mut texts = Vec::new();
+    for body in [known(&small), unknown(&small), known(&streamed)] {
+        let Err(error) = put(&broken, &key, body).await else { bail!("a refused body was put") };
+        texts.push(Report(&error).to_string());
+    }
+    let Err(error) = broken.store.read(&key, None).await else { bail!("a refused object was read") };
+    texts.push(Report(&error).to_string());
+    for text in texts {
+        ensure!(text.contains("403 Forbidden: Planned: as planned"), "{text}");
+        ensure!(!text.contains("what-was-sent"), "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_reported_as_just_that() -> Result<()> {
+    let limit = 6 << 20;
+    let bodies = || [content(SMALL, 1), content(STREAMED, 1), content(limit + 1, 1)];
+    let broken = Broken::with(|options| options.single_put_limit = limit as u64).await?;
+    for (fault, said) in [
+        (Fault::Status(503), "503 Service Unavailable: Planned"),
+        (Fault::Status(429), "429 Too Many Requests: Planned"),
+        (Fault::ResetBeforeBody, "exchange with the store"),
+    ] {
+        for content in bodies() {
+            let key = key();
+            broken.proxy.plan("PUT", key.as_str(), fault, 99);
+            let Err(error) = put(&broken, &key, known(&content)).await else {
+                bail!("{fault:?}: it was put")
+            };
+            let text = Report(&error).to_string();
+            ensure!(text.contains(said) && !text.contains("sent before"), "{fault:?}: {text}");
+            broken.proxy.clear();
+        }
+    }
+    broken.assert_clean(&[]).await?;
+    let Broken { store, proxy, server: _server, .. } = broken;
+    drop(proxy);
+    for content in bodies() {
+        let Err(error) = store.put(&key(), &envelope("a"), &mut known(&content)).await else {
+            bail!("nobody listens, and it was put")
+        };
+        ensure!(Report(&error).to_string().contains("refused"), "{}", Report(&error));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_streamed_body_that_breaks_in_the_store_is_nowhere() -> Result<()> {
     let broken = Broken::start().await?;
     let content = content(STREAMED, 1);
@@ -185,7 +239,7 @@ async fn bytes_that_add_up_to_something_else_in_the_store_are_removed() -> Resul
         let Err(error @ PutError::Unavailable { .. }) = put(&broken, &key, known(&content)).await else {
             bail!("a wrong checksum was taken")
         };
-        let text = headworks_shared::report::Report(&error).to_string();
+        let text = Report(&error).to_string();
         ensure!(text.contains("add up to 0000000000000000 in the store"), "{text}");
         broken.assert_clean(&[]).await?;
     }
@@ -216,6 +270,30 @@ async fn parts_that_fail_are_sent_again_and_their_completion_is_idempotent() -> 
 }
 
 #[tokio::test]
+async fn a_full_store_is_full_whatever_way_a_body_goes() -> Result<()> {
+    let limit = 6 << 20;
+    let broken = Broken::with(|options| options.single_put_limit = limit as u64).await?;
+    let (small, streamed) = (content(SMALL, 1), content(STREAMED, 1));
+    let (planned, parts) = (content(limit + 1, 1), content(PARTS, 1));
+    for (method, within, body) in [
+        ("PUT", "/o/", known(&small)),
+        ("PUT", "/o/", known(&streamed)),
+        ("POST", "uploads", known(&planned)),
+        ("PUT", "partNumber=1", known(&planned)),
+        ("PUT", "partNumber=2", known(&planned)),
+        ("PUT", "partNumber=2", unknown(&parts)),
+        ("POST", "uploadId", known(&planned)),
+    ] {
+        broken.proxy.plan(method, within, Fault::Status(507), 9);
+        let outcome = put(&broken, &key(), body).await;
+        ensure!(matches!(outcome, Err(PutError::Full)), "{method} {within}: {outcome:?}");
+        broken.proxy.clear();
+        broken.assert_clean(&[]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn parts_that_come_to_nothing_are_aborted() -> Result<()> {
     let broken = Broken::start().await?;
     let content = content(PARTS, 1);
@@ -226,6 +304,22 @@ async fn parts_that_come_to_nothing_are_aborted() -> Result<()> {
         broken.proxy.clear();
         broken.assert_clean(&[]).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_abort_has_as_long_as_the_store_may_take() -> Result<()> {
+    // Longer than any server of credentials is waited for.
+    let broken = Broken::with(|options| options.answer = Duration::from_secs(15)).await?;
+    let gone = BodyError::Client { received: PARTS as u64 };
+    let body = unknown(&content(PARTS, 1)).ending(End::Broken(gone));
+    let slow = Fault::Slow(Duration::from_secs(6));
+    broken.proxy.plan("DELETE", "uploadId", slow, 1);
+    let outcome = put(&broken, &key(), body).await;
+    ensure!(matches!(outcome, Err(PutError::Body(_))), "{outcome:?}");
+    broken.assert_clean(&[]).await?;
+    let aborts = broken.proxy.seen().iter().filter(|line| line.starts_with("DELETE")).count();
+    ensure!((broken.proxy.left(), aborts) == (0, 1), "{aborts} requests aborted one upload");
     Ok(())
 }
 
@@ -250,4 +344,49 @@ async fn looking_reading_and_deleting_wait_out_what_passes_and_say_when_it_does_
     broken.proxy.plan("DELETE", key.as_str(), Fault::LostAnswer, 1);
     broken.store.delete(&key).await?;
     broken.assert_clean(&[]).await
+}
+
+#[tokio::test]
+async fn an_object_is_missing_only_when_the_store_vouches_for_it() -> Result<()> {
+    let broken = Broken::start().await?;
+    let (there, gone, content) = (key(), key(), content(SMALL, 1));
+    put(&broken, &there, known(&content)).await?;
+    // One 404 is looked at once more.
+    broken.proxy.plan("HEAD", there.as_str(), Fault::Status(404), 1);
+    broken.proxy.plan("GET", there.as_str(), Fault::Status(404), 1);
+    assert_there(&broken, &there, &content).await?;
+    ensure!(broken.proxy.left() == 0, "the faults did not come to pass");
+    let nowhere = broken.store.stat(std::slice::from_ref(&gone)).await.remove(0);
+    ensure!(matches!(nowhere, Err(Error::NotFound)), "{nowhere:?}");
+    // A gateway that says so of everything has lost the store, and not the objects.
+    for method in ["HEAD", "GET"] {
+        broken.proxy.plan(method, "", Fault::Status(404), 99);
+    }
+    for head in broken.store.stat(&[there.clone(), gone.clone()]).await {
+        let Err(error @ Error::Unavailable { .. }) = head else {
+            bail!("the gateway was believed: {head:?}")
+        };
+        let text = Report(&error).to_string();
+        ensure!(text.contains("the store is not there"), "{text}");
+    }
+    let read = broken.store.read(&there, None).await;
+    ensure!(matches!(read, Err(Error::Unavailable { .. })), "{read:?}");
+    broken.proxy.clear();
+    broken.assert_clean(&[&there]).await
+}
+
+#[tokio::test]
+async fn for_many_objects_that_are_missing_the_store_vouches_once() -> Result<()> {
+    let broken = Broken::start().await?;
+    let (there, gone) = (key(), [0; 100].map(|_| key()));
+    put(&broken, &there, known(&content(SMALL, 1))).await?;
+    broken.proxy.clear();
+    let keys = [&gone[..50], std::slice::from_ref(&there), &gone[50..]].concat();
+    for (key, head) in keys.iter().zip(broken.store.stat(&keys).await) {
+        ensure!(head.is_ok() == (*key == there), "{head:?}");
+        ensure!(head.is_ok() || matches!(head, Err(Error::NotFound)), "{head:?}");
+    }
+    let asked = broken.proxy.seen().iter().filter(|line| line.contains(SENTINEL)).count();
+    ensure!(asked == 1, "it was asked {asked} times");
+    Ok(())
 }

@@ -24,21 +24,48 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::s3::{PLENTY, options, url};
+use super::s3::{PLENTY, SENTINEL, options, url};
 
 async fn open(address: std::net::SocketAddr) -> Result<CloudBlobs, ProbeError> {
     CloudBlobs::open(&url(), options(address), Budget::new(PLENTY)).await
 }
 
 #[tokio::test]
-async fn opening_a_store_leaves_nothing_behind_and_reading_writes_nothing() -> Result<()> {
+async fn opening_a_store_leaves_its_sentinel_behind_and_reading_writes_nothing() -> Result<()> {
     let server = S3::start().await?;
     let proxy = Proxy::start(server.address()).await?;
-    open(proxy.address()).await?;
-    ensure!(server.objects()?.is_empty() && server.unfinished()? == 0, "{:?}", server.objects()?);
+    for _ in 0..2 {
+        open(proxy.address()).await?;
+        ensure!(server.objects()? == [SENTINEL] && server.unfinished()? == 0, "{:?}", server.objects()?);
+    }
     proxy.clear();
     CloudBlobs::open_to_read(&url(), options(proxy.address()), Budget::new(PLENTY)).await?;
     ensure!(proxy.seen().iter().all(|line| line.starts_with("GET")), "{:?}", proxy.seen());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_known_store_is_not_looked_for_under_another_prefix() -> Result<()> {
+    let server = S3::start().await?;
+    let reopen =
+        async |url: String| CloudBlobs::reopen(&url, options(server.address()), Budget::new(PLENTY)).await;
+    let wrong = reopen(url()).await;
+    ensure!(matches!(wrong, Err(ProbeError::Gone { .. })), "an empty bucket was taken for the store");
+    ensure!(server.objects()?.is_empty(), "it was made into one: {:?}", server.objects()?);
+    open(server.address()).await?;
+    let Err(error) = reopen(url() + "/else").await else { bail!("a wrong prefix was taken for the store") };
+    let text = Report(&error).to_string();
+    ensure!(text.contains("/headworks/some/prefix/else/ holds no store of Headworks"), "{text}");
+    reopen(url()).await?;
+    ensure!(server.objects()? == [SENTINEL], "{:?}", server.objects()?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_many_who_open_an_empty_bucket_one_marks_it() -> Result<()> {
+    let server = S3::start().await?;
+    futures_util::future::try_join_all((0..8).map(|_| open(server.address()))).await?;
+    ensure!(server.objects()? == [SENTINEL], "{:?}", server.objects()?);
     Ok(())
 }
 
@@ -63,6 +90,8 @@ async fn a_store_that_cannot_be_reached_read_or_written_says_which() -> Result<(
         ("PUT", "probe", "create an object"),
         ("HEAD", "probe", "read an object"),
         ("DELETE", "some/prefix/probe", "abort an upload in parts"),
+        ("HEAD", SENTINEL, "look for headworks-store"),
+        ("PUT", SENTINEL, "mark the store as ours"),
         ("POST", "uploads", "begin an upload in parts"),
     ] {
         let proxy = Proxy::start(server.address()).await?;

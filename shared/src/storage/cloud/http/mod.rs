@@ -5,11 +5,11 @@
 
 mod body;
 mod client;
+mod said;
 mod watchdog;
 mod wire;
 
 use std::{
-    error::Error,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -38,10 +38,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::body::{Outgoing, Timed};
 pub(super) use self::client::{Client, ClientError, FEW, Sizes};
+use self::{
+    body::{Outgoing, Timed},
+    said::Said,
+};
 use super::{
-    call::{Call, Way},
+    call::{Call, Target, Way},
     condition::Condition,
     pipe::Pipe,
     retry::Backoff,
@@ -57,6 +60,8 @@ const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-crc64nvme")
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     pub(super) client: Client,
+    /// What is the store's own, and not a server of credentials.
+    pub(super) bucket: Target,
     pub(super) condition: Condition,
     pub(super) waits: Waits,
     /// Requests under way.
@@ -96,7 +101,9 @@ impl HttpService for Service {
         if !self.plain && request.uri().scheme() != Some(&Scheme::HTTPS) {
             return Err(HttpError::new(HttpErrorKind::Unknown, PlainHttp));
         }
-        let Some(call) = Call::of(request.uri()) else { return self.outside(request).await };
+        let Some(call) = Call::of(request.uri()) else {
+            return self.told(self.outside(request).await, false).await;
+        };
         let way = call
             .way(request.method(), request.uri().query(), request.headers())
             .map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
@@ -104,11 +111,12 @@ impl HttpService for Service {
             self.connector.retries.again();
         }
         let waits = self.connector.waits;
+        let once = matches!(way, Way::Once | Way::Piped(_));
         let answered = match way {
-            Way::AsItIs => self.whole(request, waits.answer).await,
+            Way::AsItIs | Way::Once => self.whole(request, waits.answer).await,
             Way::CreateOnly => match self.connector.condition.add_to(request).await {
                 Ok(request) => self.whole(request, waits.complete).await,
-                Err(error) => Err(HttpError::new(HttpErrorKind::Unknown, error)),
+                Err(error) => Err(Failed::Unsigned(error)),
             },
             Way::Piped(pipe) => self.piped(request.into_parts().0, &pipe).await,
         };
@@ -116,19 +124,19 @@ impl HttpService for Service {
         let status = response.map(Response::status);
         let checksum = response.and_then(|response| checksum(response.headers()));
         call.saw(status, checksum, status.is_none_or(may_pass));
-        answered
+        self.told(answered, once).await
     }
 }
 
 impl Service {
-    /// A request that is about no object of the store: a listing, or credentials.
-    async fn outside(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let bucket = request.uri().query().is_some_and(|query| query.contains("list") || query == "uploads");
-        let wait = if bucket { self.connector.waits.answer } else { CREDENTIALS };
+    /// A request that no call is about: a listing, an abort, the rest of an object; or credentials.
+    async fn outside(&self, request: HttpRequest) -> Result<Response<Timed>, Failed> {
+        let stores = self.connector.bucket.holds(request.uri());
+        let wait = if stores { self.connector.waits.answer } else { CREDENTIALS };
         self.whole(request, wait).await
     }
 
-    async fn whole(&self, request: HttpRequest, wait: Duration) -> Result<HttpResponse, HttpError> {
+    async fn whole(&self, request: HttpRequest, wait: Duration) -> Result<Response<Timed>, Failed> {
         let live = Live::enter(&self.connector.live);
         let (head, body) = request.into_parts();
         let (body, sent) = Outgoing::whole(body);
@@ -140,37 +148,59 @@ impl Service {
             _ = sent => timeout(wait, exchange).await,
         };
         match answer {
-            Ok(answer) => answer.map(|response| self.answer(response, live)).map_err(failed),
-            Err(_) => Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(wait))),
+            Ok(answer) => Ok(self.timed(answer?, live)),
+            Err(_) => Err(NoAnswer(wait).into()),
         }
     }
 
     /// A request whose body is a client's. As long as the store has taken none of it, it may fail and be sent again.
-    async fn piped(&self, head: Parts, pipe: &Arc<Pipe>) -> Result<HttpResponse, HttpError> {
+    async fn piped(&self, head: Parts, pipe: &Arc<Pipe>) -> Result<Response<Timed>, Failed> {
         let mut head = named(head);
         head.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         let mut backoff = Backoff::new(&self.connector.retries);
+        let mut request = asking(head.clone(), pipe).ok_or(super::pipe::BrokenOff)?;
         loop {
             let live = Live::enter(&self.connector.live);
-            let Some(request) = asking(head.clone(), pipe) else {
-                return Err(HttpError::new(HttpErrorKind::Unknown, super::pipe::BrokenOff));
-            };
             let answer = self.connector.client.request(request, live.count()).await;
             let passing = match &answer {
                 Ok(response) => may_pass(response.status()),
                 Err(_) => true,
             };
-            let again = (passing && pipe.is_untouched()).then(|| backoff.next()).flatten();
-            match again {
-                Some(wait) => sleep(wait).await,
-                None => return answer.map(|response| self.answer(response, live)).map_err(failed),
+            match passing.then(|| next(&head, pipe, &mut backoff)).flatten() {
+                Some((wait, next)) => {
+                    drop((answer, live));
+                    sleep(wait).await;
+                    request = next;
+                }
+                None => return Ok(self.timed(answer?, live)),
             }
         }
     }
 
-    fn answer(&self, response: Response<Incoming>, live: Live) -> HttpResponse {
+    fn timed(&self, response: Response<Incoming>, live: Live) -> Response<Timed> {
         let stall = self.connector.waits.stall;
-        response.map(|body| HttpResponseBody::new(Timed::new(body, stall, live)))
+        response.map(|body| Timed::new(body, stall, live))
+    }
+
+    /// Hands an answer over to `object_store`; a refusal with what was said, and not with all of its body. What may go `once` only is
+    /// never a refusal to it: it would try again, and be told that the body is gone, and the store's own words would be lost.
+    async fn told(
+        &self,
+        answered: Result<Response<Timed>, Failed>,
+        once: bool,
+    ) -> Result<HttpResponse, HttpError> {
+        match answered {
+            Ok(response) if is_refusal(response.status()) => {
+                let (head, said) = Said::read(response, self.connector.waits.stall).await;
+                if once {
+                    return Err(HttpError::new(HttpErrorKind::Unknown, said));
+                }
+                Ok(HttpResponse::from_parts(head, said.to_body().into()))
+            }
+            Ok(response) => Ok(response.map(HttpResponseBody::new)),
+            Err(error) if once => Err(HttpError::new(HttpErrorKind::Unknown, error)),
+            Err(error) => Err(HttpError::new(error.kind(), error)),
+        }
     }
 }
 
@@ -187,6 +217,13 @@ fn asking(head: Parts, pipe: &Arc<Pipe>) -> Option<Request<Outgoing>> {
     Some(request)
 }
 
+/// The next request, and the wait for it. It has the turn from now on: the one before it may still be under way, and is not to take
+/// the body while nobody waits for its answer any more.
+fn next(head: &Parts, pipe: &Arc<Pipe>, backoff: &mut Backoff<'_>) -> Option<(Duration, Request<Outgoing>)> {
+    let wait = pipe.is_untouched().then(|| backoff.next()).flatten()?;
+    Some((wait, asking(head.clone(), pipe)?))
+}
+
 fn named(mut head: Parts) -> Parts {
     const NAME: &str = concat!("headworks/", env!("CARGO_PKG_VERSION"));
     head.headers.insert(USER_AGENT, HeaderValue::from_static(NAME));
@@ -200,19 +237,14 @@ fn may_pass(status: StatusCode) -> bool {
     asks_for_patience || (status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE)
 }
 
+fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
 /// What the store says the object's bytes add up to.
 fn checksum(headers: &HeaderMap) -> Option<Crc64> {
     let bytes = BASE64.decode(headers.get(CHECKSUM)?).ok()?;
     bytes.try_into().ok().map(|bytes| Crc64(u64::from_be_bytes(bytes)))
-}
-
-/// Kinds tell `object_store` what it may send again.
-fn failed(error: ClientError) -> HttpError {
-    let kind = match &error {
-        ClientError::Connect(_) => HttpErrorKind::Connect,
-        ClientError::Exchange(_) => HttpErrorKind::Interrupted,
-    };
-    HttpError::new_boxed(kind, Box::<dyn Error + Send + Sync>::from(error))
 }
 
 /// A request under way.
@@ -236,6 +268,31 @@ impl Drop for Live {
     }
 }
 
+/// A request came to no answer.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Late(#[from] NoAnswer),
+    #[error(transparent)]
+    BrokenOff(#[from] super::pipe::BrokenOff),
+    #[error("sign the request anew")]
+    Unsigned(#[source] object_store::Error),
+}
+
+impl Failed {
+    /// Tells `object_store` what it may send again.
+    fn kind(&self) -> HttpErrorKind {
+        match self {
+            Self::Client(ClientError::Connect(_)) => HttpErrorKind::Connect,
+            Self::Client(ClientError::Exchange(_)) => HttpErrorKind::Interrupted,
+            Self::Late(_) => HttpErrorKind::Timeout,
+            Self::BrokenOff(_) | Self::Unsigned(_) => HttpErrorKind::Unknown,
+        }
+    }
+}
+
 /// A store did not answer.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("no answer within {0:?}")]
@@ -245,3 +302,37 @@ pub(super) struct NoAnswer(pub(super) Duration);
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("http without TLS is not allowed; AWS_ALLOW_HTTP=true (or GOOGLE_, AZURE_) allows it")]
 struct PlainHttp;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use futures_util::{FutureExt as _, task::noop_waker};
+    use http_body::Body as _;
+
+    use super::*;
+
+    fn head() -> Parts {
+        Request::new(()).into_parts().0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_was_answered_does_not_take_the_body_while_the_next_one_waits() {
+        let (retries, pipe) = (Retries::default(), Arc::new(Pipe::new(4, &Arc::default())));
+        let mut first = asking(head(), &pipe).unwrap().into_body();
+        let waker = noop_waker();
+        let mut context = Context::from_waker(&waker);
+        assert!(Pin::new(&mut first).poll_frame(&mut context).is_pending(), "it has asked");
+        let (_, mut second) = next(&head(), &pipe, &mut Backoff::new(&retries)).unwrap();
+        // Longer than a store may say nothing to the question before it is sent the body.
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let Poll::Ready(Some(Err(_))) = Pin::new(&mut first).poll_frame(&mut context) else {
+            panic!("it goes on")
+        };
+        assert!(pipe.wanted().now_or_never().is_none(), "the body was opened for a request that is over");
+        assert!(Pin::new(second.body_mut()).poll_frame(&mut context).is_pending(), "the next one asks anew");
+    }
+}
