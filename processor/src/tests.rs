@@ -24,7 +24,8 @@ async fn worked_off(house: &House) {
 
 #[tokio::test]
 async fn what_is_queued_is_stored_told_and_answered() {
-    let house = House::new(1000);
+    let mut house = House::new(1000);
+    house.settings.processor.batch.rows = 100;
     let jobs = house.upload(names(300)).await;
     let mut waiting = house.stack.outcomes.listen(jobs[7].id);
     house.start();
@@ -35,7 +36,7 @@ async fn what_is_queued_is_stored_told_and_answered() {
     assert_eq!(house.meta.events().len(), 300);
     until("events without deliveries", || house.meta.unrelayed(), |left| *left == 0).await;
     house.drain().await;
-    assert!(house.meta.batches().iter().all(|rows| *rows <= 500));
+    assert!(house.meta.batches().iter().all(|rows| *rows <= 100));
     let metrics = house.stack.registry.render();
     let line = r#"headworks_jobs_total{kind="object_stored",outcome="stored"} 300"#;
     assert!(metrics.contains(line), "{metrics}");

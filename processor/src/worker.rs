@@ -23,8 +23,8 @@ use crate::{
     stage::{self, Checked},
 };
 
-/// The most jobs in a group: half a batch, so that checking one overlaps with writing another.
-const GROUP: usize = 256;
+/// The most jobs in a group: half a batch by default, so that checking one overlaps with writing another.
+const GROUP: usize = 500;
 
 /// How long a claim waits for a first job. A stop waits for it too: a claim that is cut off would keep its jobs for a whole lease.
 const POLL: Duration = Duration::from_millis(250);
