@@ -76,6 +76,8 @@ async fn answer(request: Request<Incoming>, objects: Objects) -> Result<Response
         Method::HEAD => {
             known(&objects, &path).map_or_else(|| plain(StatusCode::NOT_FOUND, ""), |kept| about(&kept))
         }
+        // Giving parts up leaves the object alone that is there.
+        Method::DELETE if query.contains("uploadId") => plain(StatusCode::NO_CONTENT, ""),
         Method::DELETE => {
             objects.lock().unwrap_or_else(PoisonError::into_inner).remove(&path);
             plain(StatusCode::NO_CONTENT, "")
