@@ -16,7 +16,7 @@ use headworks_shared::{
     storage::{Key, digest},
 };
 use tokio::{sync::mpsc, time::timeout};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use verify::Finding;
 
@@ -48,16 +48,23 @@ pub(crate) async fn run(
         return;
     }
     let mut ready = Vec::with_capacity(leases.len());
-    let (mut unread, mut unclear) = (Vec::new(), Vec::new());
+    let (mut unread, mut unclear, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for (finding, lease) in verify(processor, &leases).await.into_iter().zip(leases) {
         match finding {
             Finding::Sound if is_adopted(lease.job()) => unread.push(lease),
             Finding::Sound => ready.push(Checked::new(lease, None)),
             Finding::Failed(MISSING) if lease.job().tries + 1 < LOOKS.min(processor.settings.max_tries) => {
-                unclear.push((lease, "object is not there".to_owned()));
+                missing.push(lease);
             }
             Finding::Failed(reason) => ready.push(Checked::new(lease, Some(reason))),
             Finding::Unclear(error) => unclear.push((lease, error)),
+        }
+    }
+    for (ended, lease) in known(processor, &missing).await.into_iter().zip(missing) {
+        if ended {
+            ready.push(Checked::new(lease, Some(MISSING)));
+        } else {
+            unclear.push((lease, "object is not there".to_owned()));
         }
     }
     pass_on(checked, ready).await;
@@ -75,6 +82,22 @@ async fn verify(processor: &Processor, leases: &[Lease]) -> Vec<Finding> {
             .collect();
     };
     heads.into_iter().zip(leases).map(|(head, lease)| verify::compare(head, seal(lease.job()))).collect()
+}
+
+/// Which of them the ledger knows: an object that was deleted is rightly gone, and its job changes nothing.
+async fn known(processor: &Processor, missing: &[Lease]) -> Vec<bool> {
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let ids: Vec<_> = missing.iter().map(|lease| lease.job().id).collect();
+    match processor.stack.meta.states(&ids).await {
+        Ok(states) => states.iter().map(Option::is_some).collect(),
+        // They are looked for again anyway.
+        Err(error) => {
+            debug!(error = %Report(&error), "ledger not asked for missing objects");
+            vec![false; missing.len()]
+        }
+    }
 }
 
 /// Reads the objects that the sweep adopted: nobody who still lives has seen their bytes.
