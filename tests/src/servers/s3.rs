@@ -1,6 +1,7 @@
 //! An S3 server in this process: the library `s3s-fs`, with a folder for its bucket, and with what it lacks of S3's promises.
 
 mod exact;
+mod list;
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
 //! What S3 promises and `s3s-fs` does not keep: of many puts of one key with `If-None-Match: *` only one wins, an object has its
-//! metadata from the moment that it is visible, and uploads in parts can be listed.
+//! metadata from the moment that it is visible, uploads in parts can be listed, and a listing costs what it tells.
 //!
 //! Everything is put in a bucket of its own first, and moved to its place under a lock when it is whole: metadata first, then bytes.
 
@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 use s3s_fs::FileSystem;
 
-use super::BUCKET;
+use super::{BUCKET, list::list};
 
 /// Where objects are until they are whole.
 const STAGE: &str = "on-its-way";
@@ -162,7 +162,11 @@ impl S3 for Exact {
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        self.inner.list_objects_v2(request).await
+        if request.input.delimiter.is_some() || request.input.bucket != BUCKET {
+            return self.inner.list_objects_v2(request).await;
+        }
+        let listed = list(&self.root.join(BUCKET), request.input).map_err(internal)?;
+        Ok(S3Response::new(listed))
     }
 
     async fn create_multipart_upload(
