@@ -58,35 +58,18 @@ async fn offer(queue: &dyn JobQueue, job: &Job) {
 #[cfg(test)]
 mod tests {
     use headworks_shared::{
-        clock::Clock,
-        model::{Crc64, Digests, Envelope, Priority, Scope, Seal},
-        queue::{Settings, memory::MemoryQueue},
+        model::Priority,
+        queue::{Settings, conformance::job, memory::MemoryQueue},
         shutdown::Stop,
     };
 
     use super::*;
 
-    fn new_job() -> Job {
-        let envelope = Envelope {
-            scope: Scope::default(),
-            path: "a.txt".parse().unwrap(),
-            content_type: None,
-            priority: Priority::High,
-            only_if_absent: false,
-            marker: None,
-            request_id: None,
-            trace: None,
-        };
-        let digests = Digests { crc64nvme: Crc64(1), sha256: None };
-        let seal = Seal { size: 1, digests, sniffed_type: None };
-        Job::object_stored(Clock::system().upload_id(), envelope, seal, false)
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_job_waits_until_the_queue_takes_it() {
         let queue: Arc<dyn JobQueue> = Arc::new(MemoryQueue::new(Settings::with_capacity(1)));
-        queue.push(new_job(), None).await.unwrap();
-        let (late, tasks) = (new_job(), Tasks::new(Stop::new()));
+        queue.push(job(1, Priority::High), None).await.unwrap();
+        let (late, tasks) = (job(2, Priority::High), Tasks::new(Stop::new()));
         let deferred = Deferred::new(&tasks);
         deferred.keep(&queue, late.clone());
         sleep(Duration::from_secs(60)).await;

@@ -152,11 +152,11 @@ async fn the_store_fails_in_every_way() -> Result<()> {
     ensure!(fleet.store.left() == 0, "{} faults did not come to pass", fleet.store.left());
     // What was acknowledged is not lost because a gateway says so, of one object or of all there is.
     under_load(&mut fleet, &uploads, "denied", async |fleet: &mut Fleet| {
-        for (within, times) in [("/o/", 1), ("/o/", 1), ("/o/", 1), ("", 20)] {
+        for (within, times) in [("/o/", 1), ("/o/", 2), ("/o/", 4), ("", 20)] {
             fleet.store.plan("HEAD", within, Fault::Status(404), times);
             let left = async || Ok(fleet.store.left());
             until("an object to be denied", DEADLINE, left, |left| *left == 0).await?;
-            // Whoever was denied one looks again, and is not to be denied it twice: then it is lost.
+            // Whoever was denied one looks again, and is not to be denied it six times in a row: then it is lost.
             sleep(REST).await;
         }
         Ok(())

@@ -9,6 +9,7 @@ use headworks_tests::{
     Fleet,
     fleet::{Kind, Store, Uploads},
     seed::seed,
+    servers::fault::Fault,
 };
 use rustix::process::Signal;
 use tokio::{
@@ -23,11 +24,24 @@ const LONG: Duration = Duration::from_secs(180);
 /// The longest rest between two faults.
 const REST_MS: u64 = 4000;
 
+/// How the store may fail.
+const STORE_FAULTS: [Fault; 9] = [
+    Fault::Status(500),
+    Fault::Status(503),
+    Fault::StatusAfterBody(500),
+    Fault::ResetBeforeBody,
+    Fault::ResetAfter(5000),
+    Fault::ResetAtTheEnd,
+    Fault::LostAnswer,
+    Fault::Silence,
+    Fault::StallAfter(5000),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; `make soak` runs it"]
 async fn everything_fails_in_turn_and_nothing_is_lost() -> Result<()> {
     let mut random = Rng::with_seed(seed()?);
-    let mut fleet = Fleet::start(Store::Disk).await?;
+    let mut fleet = Fleet::start(Store::S3).await?;
     for kind in [Kind::Ingest, Kind::Processor] {
         fleet.add(kind, None).await?;
     }
@@ -54,6 +68,7 @@ async fn everything_fails_in_turn_and_nothing_is_lost() -> Result<()> {
         );
     }
     clients.join_all().await;
+    fleet.store.clear();
     fleet.settles(&uploads).await?;
     let others = uploads.others();
     eprintln!("{} uploads acknowledged, {} deferred, others {others:?}", uploads.count(), uploads.deferred());
@@ -76,7 +91,7 @@ async fn client(uploads: Uploads, addresses: Vec<SocketAddr>, mut random: Rng, c
 /// Lets something fail, and come back.
 async fn fail(fleet: &mut Fleet, random: &mut Rng) -> Result<&'static str> {
     let moment = Duration::from_millis(random.u64(200..3000));
-    Ok(match random.u8(..10) {
+    Ok(match random.u8(..12) {
         0 => fleet.replace(Kind::Ingest).await.map(|()| "an ingest was killed")?,
         1 | 2 => fleet.replace(Kind::Processor).await.map(|()| "a processor was killed")?,
         3 => {
@@ -107,6 +122,18 @@ async fn fail(fleet: &mut Fleet, random: &mut Rng) -> Result<&'static str> {
             sleep(moment).await;
             fleet.postgres.signal(Signal::CONT)?;
             "PostgreSQL hung"
+        }
+        8 | 9 => {
+            let fault = STORE_FAULTS[random.usize(..STORE_FAULTS.len())];
+            let method = if random.bool() { "PUT" } else { "HEAD" };
+            fleet.store.plan(method, "/o/", fault, random.usize(1..50));
+            "the store failed"
+        }
+        10 => {
+            let end =
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headworks'";
+            fleet.postgres.say("postgres", end).await?;
+            "PostgreSQL's connections were cut"
         }
         _ => fleet.replace(Kind::Catalog).await.map(|()| "a catalog was killed")?,
     })
