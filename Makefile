@@ -3,7 +3,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test check fmt lint doc docs bench fleet soak
+.PHONY: help setup run build test check fmt lint doc docs bench fleet soak plans
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ fleet: setup ## a whole fleet on this machine: two of each binary behind nginx, 
 soak: setup ## three minutes of kills and faults under load, then an audit; HEADWORKS_SEED plays one again
 	tests/install
 	$(CARGO) test --locked -p headworks-tests --test it -- --ignored --nocapture fleet::soak
+
+plans: setup ## what PostgreSQL does for each question, with a million uploads in its tables
+	tests/install
+	$(CARGO) test --locked -p headworks-tests --test it -- --ignored --nocapture fleet::postgres::plans
 
 check: setup fmt lint doc test ## everything that must hold; people and CI call the same
 	target/release/headworks docs docs --check

@@ -1,6 +1,6 @@
 //! One connection of the load: opened again whenever the subject closes it.
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
     Request, Response, StatusCode,
@@ -10,7 +10,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, sleep, timeout},
 };
 
@@ -22,6 +22,9 @@ use super::{
 
 /// The wait after a failure, so that a subject that is gone is not asked in a busy loop.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// `SO_SNDBUF` of each connection, in bytes; the kernel doubles it.
+const SEND_BUFFER: u32 = 256 << 10;
 
 /// Sends requests until the load is over, and counts what came of them.
 pub(super) async fn work(load: Arc<Load>, number: usize) -> anyhow::Result<Tally> {
@@ -60,8 +63,7 @@ impl Worker {
         &self,
     ) -> Result<(SendRequest<Filler>, Connection<TokioIo<TcpStream>, Filler>), Failure> {
         let opened = async {
-            let stream = TcpStream::connect(self.load.plan.target).await.map_err(|_| Failure::Connect)?;
-            stream.set_nodelay(true).map_err(|_| Failure::Connect)?;
+            let stream = open(self.load.plan.target).await.map_err(|_| Failure::Connect)?;
             http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Connect)
         };
         timeout(self.load.plan.deadline, opened).await.map_err(|_| Failure::Deadline)?
@@ -107,6 +109,16 @@ impl Worker {
         read_through(answer).await?;
         Ok(status)
     }
+}
+
+/// Opens a connection whose kernel takes little at a time: a thousand that each wrote megabytes before the next had its turn would keep
+/// the last one's head back for longer than a subject waits for it.
+async fn open(target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    let stream = socket.connect(target).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Reads an answer to its end and throws it away.

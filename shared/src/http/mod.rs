@@ -1,6 +1,7 @@
 //! HTTP as all listeners speak it: the accept loop with its limits, the screening of request heads, replies and problems.
 
 mod answers;
+mod buffers;
 mod code;
 mod context;
 mod front;

@@ -4,17 +4,7 @@
 //! body was read would be lost otherwise, because the kernel resets a connection that is closed with unread bytes. Only who took
 //! nothing of an answer is reset, so that the kernel keeps nothing for it.
 
-use std::{
-    convert::Infallible,
-    fmt::Write as _,
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, fmt::Write as _, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -30,6 +20,7 @@ use tracing::{debug, warn};
 use super::{
     Problem, Reply,
     answers::Answers,
+    buffers::{Live, Place},
     context::{REQUEST_ID, new_id},
     wire::{End, Wire},
 };
@@ -40,15 +31,6 @@ use crate::{
 
 /// The kernel's buffers of each connection, in bytes: with a store that stalls they are the largest memory of all.
 const SOCKET_BUFFER: usize = 256 << 10;
-
-/// The user-space read buffers of all connections together should come to this.
-const READ_BUFFERS_OF_ALL: usize = 4 << 20;
-
-/// The least read buffer: it must hold the largest head.
-const MIN_READ_BUFFER: usize = 40 << 10;
-
-/// The largest: a lone stream wakes up a quarter as often as with 128 KiB, and costs 40 % less CPU; more is no faster.
-const MAX_READ_BUFFER: usize = 512 << 10;
 
 /// How long a closed connection may take to notice.
 const LINGER: Duration = Duration::from_secs(5);
@@ -113,7 +95,7 @@ pub async fn serve<H: Handler>(
     stop: Stop,
 ) {
     let permits = Arc::new(Semaphore::new(rules.connections));
-    let live = Arc::new(AtomicUsize::new(0));
+    let live = Live::default();
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits) => accepted,
@@ -121,7 +103,7 @@ pub async fn serve<H: Handler>(
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                let (handler, held) = (Arc::clone(&handler), Held::new(permit, &live));
+                let (handler, held) = (Arc::clone(&handler), (permit, live.enter()));
                 let stop = stop.clone();
                 tasks.spawn("connection", move |_| connection(stream, peer, handler, rules, held, stop));
             }
@@ -142,36 +124,12 @@ async fn accept(
     Ok((stream, peer, permit))
 }
 
-/// A connection's place among the others.
-struct Held {
-    _permit: OwnedSemaphorePermit,
-    live: Arc<AtomicUsize>,
-    others: usize,
-}
-
-impl Held {
-    fn new(permit: OwnedSemaphorePermit, live: &Arc<AtomicUsize>) -> Self {
-        let others = live.fetch_add(1, Ordering::Relaxed);
-        Self { _permit: permit, live: Arc::clone(live), others }
-    }
-
-    fn read_buffer(&self) -> usize {
-        (READ_BUFFERS_OF_ALL / (self.others + 1)).clamp(MIN_READ_BUFFER, MAX_READ_BUFFER)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.live.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 async fn connection<H: Handler>(
     stream: TcpStream,
     peer: SocketAddr,
     handler: Arc<H>,
     rules: Rules,
-    held: Held,
+    (_permit, place): (OwnedSemaphorePermit, Place),
     stop: Stop,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -179,7 +137,7 @@ async fn connection<H: Handler>(
         return;
     }
     let answers = Answers::default();
-    let wire = Wire::new(stream, answers.clone(), rules.stall_timeout);
+    let wire = Wire::new(stream, answers.clone(), place.clone(), rules.stall_timeout);
     let service = service_fn(move |request| {
         let (handler, owed) = (Arc::clone(&handler), answers.owe());
         Box::pin(async move {
@@ -189,7 +147,7 @@ async fn connection<H: Handler>(
     let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(rules.header_timeout)
-        .max_buf_size(held.read_buffer())
+        .max_buf_size(place.bound())
         .max_headers(128)
         .serve_connection(TokioIo::new(wire), service);
     let ended = tokio::select! {

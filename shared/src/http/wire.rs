@@ -2,13 +2,13 @@
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     Code,
     answers::Answers,
+    buffers::Place,
     screen::{Broken, Screen},
 };
 
@@ -25,6 +26,7 @@ pub(super) struct Wire {
     stream: TcpStream,
     screen: Screen,
     answers: Answers,
+    place: Place,
     refused: Option<Code>,
     stall_timeout: Duration,
     /// Runs while the client takes nothing of an answer.
@@ -47,11 +49,12 @@ pub(super) enum End {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, answers: Answers, stall_timeout: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, answers: Answers, place: Place, stall_timeout: Duration) -> Self {
         Self {
             stream,
             screen: Screen::new(),
             answers,
+            place,
             refused: None,
             stall_timeout,
             stalled: None,
@@ -120,7 +123,8 @@ impl AsyncRead for Wire {
             return self.refuse(context, broken);
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let most = self.place.read() as u64;
+        ready!(pin!((&mut self.stream).take(most)).poll_read(context, buffer))?;
         let through = self.screen.take(buffer.filled().get(before..).unwrap_or_default());
         buffer.set_filled(before + through);
         match self.screen.broken() {
