@@ -23,6 +23,7 @@ test: build ## all tests; those in `it` run the release binary and real servers
 
 fleet: setup ## a whole fleet on this machine: two of each binary behind nginx, on a Redis, a PostgreSQL and an S3 of its own
 	tests/install
+	$(CARGO) build --release --locked -p headworks-cli -p headworks-ingest -p headworks-processor -p headworks-catalog --bins
 	$(CARGO) run --locked -p headworks-tests --bin fleet
 
 soak: setup ## three minutes of kills and faults under load, then an audit; HEADWORKS_SEED plays one again

@@ -54,10 +54,10 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Place {
     /// The settings file; without it the defaults are in force.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the embedded system keeps its data.
-    #[arg(long, value_name = "DIR", default_value = "./data")]
+    #[arg(long, global = true, value_name = "DIR", default_value = "./data")]
     data_dir: PathBuf,
 }
 

@@ -200,6 +200,7 @@ pub(crate) async fn open(place: &Place) -> anyhow::Result<(Option<DataDir>, Stac
 mod tests {
     use std::time::Duration;
 
+    use clap::Parser as _;
     use headworks_shared::{
         clock::Clock,
         config,
@@ -208,6 +209,17 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::{Cli, Command};
+
+    #[test]
+    fn the_settings_may_be_named_before_or_behind_what_is_to_be_done() {
+        for line in ["headworks queue --config a.toml depth", "headworks queue dead list --config a.toml"] {
+            let Ok(Cli { command: Command::Queue(args) }) = Cli::try_parse_from(line.split(' ')) else {
+                panic!("not understood: {line}");
+            };
+            assert_eq!(args.place.config.as_deref(), Some("a.toml".as_ref()), "{line}");
+        }
+    }
 
     async fn stack() -> (TempDir, Stack) {
         let folder = TempDir::new().unwrap();

@@ -178,6 +178,12 @@ impl Fleet {
         self.folder.path().join("fleet.toml")
     }
 
+    /// What `headworks` needs in its environment to be run beside them, for a shell.
+    pub fn exports(&self) -> String {
+        let exports = self.variables.iter().map(|(name, value)| format!("{name}='{value}'"));
+        exports.collect::<Vec<_>>().join(" ")
+    }
+
     /// Starts one more process, which dies when it comes to a point for the given time.
     ///
     /// # Errors

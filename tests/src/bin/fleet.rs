@@ -51,8 +51,10 @@ fn announce(fleet: &mut Fleet) {
         fleet.postgres.address(),
         fleet.store.address()
     );
-    println!("Settings: {}", fleet.settings().display());
     println!("Try it:  echo 'Hello, fleet' | curl -T - http://{ADDRESS}/v1/files/hello.txt");
     println!("         curl http://{ADDRESS}/v1/objects");
+    println!("Operate it:  export {}", fleet.exports());
+    println!("             target/release/headworks queue depth --config {}", fleet.settings().display());
+    println!("             and so on with `audit`, `sweep`, `migrate` and `queue dead list`");
     println!("Ctrl-C stops all of it.");
 }

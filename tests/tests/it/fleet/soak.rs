@@ -68,7 +68,6 @@ async fn everything_fails_in_turn_and_nothing_is_lost() -> Result<()> {
         );
     }
     clients.join_all().await;
-    fleet.store.clear();
     fleet.settles(&uploads).await?;
     let others = uploads.others();
     eprintln!("{} uploads acknowledged, {} deferred, others {others:?}", uploads.count(), uploads.deferred());
