@@ -135,6 +135,7 @@ impl Limits {
             hold,
             buffer,
             header_timeout,
+            max_connection_age,
             stall_timeout,
             min_rate,
             upload_timeout,
@@ -145,6 +146,7 @@ impl Limits {
         rules.within("ingest.limits.hold", *hold, &(s(0)..=s(MINUTE)));
         rules.within("ingest.limits.buffer", *buffer, &(ByteSize::mib(1)..=ByteSize(1 << 40)));
         rules.within("ingest.limits.header_timeout", *header_timeout, &(s(1)..=s(10 * MINUTE)));
+        rules.within("ingest.limits.max_connection_age", *max_connection_age, &(s(1)..=s(24 * HOUR)));
         rules.within("ingest.limits.stall_timeout", *stall_timeout, &(s(1)..=s(HOUR)));
         rules.within("ingest.limits.min_rate", *min_rate, &(ByteSize(0)..=ByteSize(1 << 30)));
         rules.within("ingest.limits.upload_timeout", *upload_timeout, &(s(MINUTE)..=s(12 * HOUR)));

@@ -102,6 +102,7 @@ pub struct Limits {
     pub hold: Span,
     pub buffer: ByteSize,
     pub header_timeout: Span,
+    pub max_connection_age: Span,
     pub stall_timeout: Span,
     pub min_rate: ByteSize,
     pub upload_timeout: Span,

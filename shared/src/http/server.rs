@@ -6,14 +6,14 @@
 
 use std::{convert::Infallible, fmt::Write as _, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::Request;
+use http::{HeaderValue, Request, header::CONNECTION};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{debug, warn};
 
@@ -69,6 +69,8 @@ pub struct Rules {
     pub connections: usize,
     /// From a request's first moment to its head's end.
     pub header_timeout: Duration,
+    /// After this, a tenth more or less, a connection ends behind its next answer.
+    pub max_age: Duration,
     /// Without a byte of an answer taken.
     pub stall_timeout: Duration,
     /// The most bytes that are read and thrown away after the last answer.
@@ -80,6 +82,7 @@ impl From<&Limits> for Rules {
         Self {
             connections: limits.connections,
             header_timeout: limits.header_timeout.0,
+            max_age: limits.max_connection_age.0,
             stall_timeout: limits.stall_timeout.0,
             linger: limits.linger.0,
         }
@@ -138,10 +141,15 @@ async fn connection<H: Handler>(
     }
     let answers = Answers::default();
     let wire = Wire::new(stream, answers.clone(), place.clone(), rules.stall_timeout);
+    let old_from = Instant::now() + rules.max_age.mul_f64(0.9 + 0.2 * fastrand::f64());
     let service = service_fn(move |request| {
         let (handler, owed) = (Arc::clone(&handler), answers.owe());
         Box::pin(async move {
-            Ok::<_, Infallible>(handler.handle(request).await.map(|body| owed.until_written(body)))
+            let mut answer = handler.handle(request).await.map(|body| owed.until_written(body));
+            if Instant::now() >= old_from {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
         })
     });
     let mut served = http1::Builder::new()

@@ -21,7 +21,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     sync::Semaphore,
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use super::{Body, Code, Context, Handler, Problem, Reply, Rules, listen, serve};
@@ -122,8 +122,13 @@ impl Server {
     }
 
     fn with(change: impl FnOnce(&mut Rules)) -> Self {
-        let mut rules =
-            Rules { connections: 100, header_timeout: DEADLINE, stall_timeout: DEADLINE, linger: 8 << 20 };
+        let mut rules = Rules {
+            connections: 100,
+            header_timeout: DEADLINE,
+            max_age: 10 * DEADLINE,
+            stall_timeout: DEADLINE,
+            linger: 8 << 20,
+        };
         change(&mut rules);
         let [waiting, go_on, handed_over] = std::array::from_fn(|_| Semaphore::new(0));
         let sample = Arc::new(Sample { seen: Mutex::default(), waiting, go_on, handed_over });

@@ -60,6 +60,21 @@ async fn a_client_that_is_slow_gets_all_of_an_answer_though_its_own_body_never_c
 }
 
 #[tokio::test]
+async fn a_connection_that_grew_old_ends_behind_an_answer() {
+    let server = Server::with(|rules| rules.max_age = SOON);
+    let mut client = server.connect().await;
+    let begun = Instant::now();
+    while !client.get("/a").await.says_close() {
+        assert!(begun.elapsed() < DEADLINE, "it never ends");
+        sleep(SOON / 10).await;
+    }
+    assert!(begun.elapsed() > SOON / 2, "it ended while it was young");
+    client.closed().await;
+    let server = Server::start();
+    assert!(!server.connect().await.get("/a").await.says_close());
+}
+
+#[tokio::test]
 async fn stopping_closes_idle_connections_at_once() {
     let server = Server::start();
     let (mut silent, mut idle) = (server.connect().await, server.connect().await);
