@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// The user-space read buffers of all connections together should come to this, in bytes.
+/// The user-space read buffers of all connections together should come to this, in bytes, until there are so many that each has the least.
 const OF_ALL: usize = 4 << 20;
 
 /// hyper's least bound: it must hold the largest head.

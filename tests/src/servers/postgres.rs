@@ -153,6 +153,16 @@ impl Postgres {
         Ok(text.collect())
     }
 
+    /// Ends the connections of all processes of Headworks.
+    ///
+    /// # Errors
+    /// When it cannot be asked to.
+    pub async fn cut(&self) -> Result<()> {
+        let end =
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headworks'";
+        self.say("postgres", end).await.map(drop)
+    }
+
     /// A connection, as anybody has it.
     ///
     /// # Errors

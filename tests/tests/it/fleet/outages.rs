@@ -114,9 +114,7 @@ async fn the_database_stops_at_once_hangs_is_locked_and_loses_connections() -> R
     .await?;
     under_load(&mut fleet, &uploads, "cut", async |fleet: &mut Fleet| {
         for _ in 0..5 {
-            let end =
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headworks'";
-            fleet.postgres.say("postgres", end).await?;
+            fleet.postgres.cut().await?;
             sleep(REST).await;
         }
         Ok(())

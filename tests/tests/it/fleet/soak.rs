@@ -129,9 +129,7 @@ async fn fail(fleet: &mut Fleet, random: &mut Rng) -> Result<&'static str> {
             "the store failed"
         }
         10 => {
-            let end =
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headworks'";
-            fleet.postgres.say("postgres", end).await?;
+            fleet.postgres.cut().await?;
             "PostgreSQL's connections were cut"
         }
         _ => fleet.replace(Kind::Catalog).await.map(|()| "a catalog was killed")?,
