@@ -6,7 +6,7 @@ use headworks_shared::{
     config::Span,
     http::Code,
     meta::DeadLetters as _,
-    model::{Job, JobPayload, State},
+    model::{Job, JobPayload, State, What},
     outcomes::Outcome,
     queue::JobQueue as _,
 };
@@ -64,8 +64,13 @@ async fn an_object_that_is_not_what_its_job_says_fails_and_its_bytes_stay() {
     assert!(house.has_bytes(damaged.id).await, "the store's word may be wrong");
     let reason = Some(Code::ObjectMissing.as_str());
     assert_eq!(waiting.outcome().await, Some(Outcome { state: State::Failed, reason }));
-    let reasons: Vec<_> = house.meta.events().iter().map(|event| event.details["reason"].clone()).collect();
-    assert_eq!(reasons, ["object_damaged", "object_missing"], "what is missing is looked for again first");
+    let told: Vec<_> = house.meta.events().into_iter().map(|event| event.what).collect();
+    let failed = |reason, size| What::Failed { size, reason };
+    assert_eq!(
+        told,
+        [failed("object_damaged", 7), failed("object_missing", 4)],
+        "the missing one is looked for again first"
+    );
     house.drain().await;
 }
 

@@ -74,12 +74,14 @@ pub async fn sweep_once(stack: &Stack, settings: &Settings, reach: Reach) -> Res
     Sweeper::new(stack, &settings.processor.sweep).sweep(reach).await
 }
 
-/// Sweeps while it leads: deeply at first and then by the clock, until the stop. Of many processors one leads.
+/// Sweeps while it leads: deeply at first and then by the clock, until the stop. Of many processors one leads. Those that start together
+/// do not sweep together, and first of all is the work that waits.
 pub(crate) async fn run(processor: Arc<Processor>, stop: Stop) {
     let settings = &processor.settings.sweep;
     let mut sweeper = Sweeper::new(&processor.stack, settings);
     let (mut lead, mut deep_at) = (None, Instant::now());
-    loop {
+    let mut pause = settings.every.0.mul_f64(fastrand::f64());
+    while stop.run_until_cancelled(sleep(pause)).await.is_some() {
         let round = async {
             if keep_lead(&processor, &mut lead).await? {
                 deep_at = Instant::now();
@@ -95,9 +97,7 @@ pub(crate) async fn run(processor: Arc<Processor>, stop: Stop) {
                 deep_at = deep_at.min(Instant::now() + RECENT / 2);
             }
         }
-        if stop.run_until_cancelled(sleep(settings.every.0)).await.is_none() {
-            return;
-        }
+        pause = settings.every.0;
     }
 }
 

@@ -36,7 +36,8 @@ async fn an_object_without_a_row_is_adopted_once() {
 
 #[tokio::test]
 async fn adopted_bytes_are_read_again() {
-    let house = House::new(10);
+    let mut house = House::new(10);
+    house.settings.processor.sweep.every.0 = Duration::from_millis(100);
     let (sound, damaged) = (house.store("a.txt", "sound").await, house.store("b.txt", "damaged").await);
     house.damage(damaged.id);
     house.start();

@@ -205,7 +205,8 @@ impl Outbox for Meta {
         let new: Vec<Event> = rows.events.iter().skip(rows.relayed).take(limit).cloned().collect();
         rows.relayed += new.len();
         for event in &new {
-            for receiver in receivers.iter().filter(|r| r.events.is_empty() || r.events.contains(&event.kind))
+            for receiver in
+                receivers.iter().filter(|r| r.events.is_empty() || r.events.contains(&event.kind()))
             {
                 let payload = event.to_cloud_event();
                 let (event, receiver) = (event.id(), receiver.url.clone());

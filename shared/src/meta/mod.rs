@@ -14,7 +14,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-pub use event::{Version, deletion, event};
+pub use event::{deletion, event};
 pub use records::{
     Attempt, Backlog, DeadLetter, Deleted, Delivery, Found, LedgerRow, LogEntry, Next, Receiver, Record,
     Usage, Verdict,
@@ -251,7 +251,7 @@ pub trait Audit: Send + Sync + fmt::Debug {
     /// When the database cannot be reached.
     async fn contradictions(&self) -> Result<Vec<String>, Error>;
 
-    /// All events of an upload, for tests and for `audit`.
+    /// All events of an upload, in order. Reads all that there are.
     ///
     /// # Errors
     /// When the database cannot be reached.

@@ -1,21 +1,23 @@
 //! What the bytes of an object add up to. CRC-64/NVME always (as good as free: 60 GB/s on one core), SHA-256 and SHA-512
 //! only when somebody asks (2 GB/s).
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
+use super::text::in_json_as_text;
+
 /// A CRC-64/NVME, the checksum that S3 computes for every object.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Crc64(pub u64);
 
 /// A SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256Digest(pub [u8; 32]);
+
+in_json_as_text!(Crc64, Sha256Digest);
 
 /// The digests kept with an object; lower-case hexadecimal in JSON, base64 in headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -100,20 +102,14 @@ impl fmt::Debug for Crc64 {
     }
 }
 
-impl From<Crc64> for String {
-    fn from(crc: Crc64) -> Self {
-        crc.to_string()
-    }
-}
+impl FromStr for Crc64 {
+    type Err = DigestError;
 
-impl TryFrom<String> for Crc64 {
-    type Error = DigestError;
-
-    fn try_from(text: String) -> Result<Self, DigestError> {
+    fn from_str(text: &str) -> Result<Self, DigestError> {
         if text.len() != 16 {
             return Err(DigestError);
         }
-        u64::from_str_radix(&text, 16).map(Self).map_err(|_| DigestError)
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| DigestError)
     }
 }
 
@@ -129,16 +125,10 @@ impl fmt::Debug for Sha256Digest {
     }
 }
 
-impl From<Sha256Digest> for String {
-    fn from(sha: Sha256Digest) -> Self {
-        sha.to_string()
-    }
-}
+impl FromStr for Sha256Digest {
+    type Err = DigestError;
 
-impl TryFrom<String> for Sha256Digest {
-    type Error = DigestError;
-
-    fn try_from(text: String) -> Result<Self, DigestError> {
+    fn from_str(text: &str) -> Result<Self, DigestError> {
         let mut bytes = [0; 32];
         if text.len() != 64 || !text.is_ascii() {
             return Err(DigestError);

@@ -4,9 +4,8 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::{EventId, ObjectPath, Scope, Timestamp, TraceContext, UploadId};
+use super::{Digests, EventId, ObjectPath, Scope, Timestamp, TraceContext, UploadId};
 
 /// What can happen to an object.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -52,8 +51,8 @@ pub struct EventTypeError;
 /// Something that happened to an object. Its id is derived from the object and the type, so it can be told again but never twice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
-    /// What happened.
-    pub kind: EventType,
+    /// What happened, and more about it.
+    pub what: What,
     /// To which object.
     pub upload: UploadId,
     /// Whose it is.
@@ -66,14 +65,58 @@ pub struct Event {
     pub trace: Option<TraceContext>,
     /// The `X-Request-Id` of the upload.
     pub request_id: Option<String>,
-    /// More about it: size, version and digests, or the reason of a failure.
-    pub details: Value,
+}
+
+/// What happened, with what is told of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum What {
+    /// Its metadata is there.
+    Stored {
+        /// Counts the objects of its path from 1.
+        version: u64,
+        /// In bytes.
+        size: u64,
+        /// What the client declared, or else what its first bytes look like.
+        content_type: String,
+        /// What its first bytes look like.
+        sniffed_type: Option<String>,
+        /// What its bytes add up to.
+        digest: Digests,
+    },
+    /// Its job came to a bad end.
+    Failed {
+        /// In bytes.
+        size: u64,
+        /// As in `api.md`, the code of the problem.
+        reason: &'static str,
+    },
+    /// Somebody deleted it.
+    Deleted(Option<Version>),
+}
+
+/// Which version of its path an object was, and how large.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Version {
+    /// Counts the objects of a path from 1.
+    pub version: u64,
+    /// In bytes.
+    pub size: u64,
 }
 
 impl Event {
+    /// Which type of event it is.
+    pub fn kind(&self) -> EventType {
+        match self.what {
+            What::Stored { .. } => EventType::Stored,
+            What::Failed { .. } => EventType::Failed,
+            What::Deleted(_) => EventType::Deleted,
+        }
+    }
+
     /// The event's id, the same each time it is told.
     pub fn id(&self) -> EventId {
-        EventId::of(self.upload, self.kind)
+        EventId::of(self.upload, self.kind())
     }
 
     /// The event as receivers get it, in JSON.
@@ -82,13 +125,13 @@ impl Event {
             specversion: "1.0",
             id: self.id(),
             source: format_args!("/headworks/{}", self.scope),
-            kind: self.kind,
+            kind: self.kind(),
             subject: self.upload,
             time: self.time,
             datacontenttype: "application/json",
             traceparent: self.trace,
             requestid: self.request_id.as_deref(),
-            data: Data { id: self.upload, path: &self.path, details: &self.details },
+            data: Data { id: self.upload, path: &self.path, what: &self.what },
         };
         // Its keys are all text, so it has a form in JSON.
         serde_json::to_string(&event).unwrap_or_default()
@@ -118,7 +161,7 @@ struct Data<'a> {
     id: UploadId,
     path: &'a ObjectPath,
     #[serde(flatten)]
-    details: &'a Value,
+    what: &'a What,
 }
 
 #[cfg(test)]
@@ -130,22 +173,21 @@ mod tests {
     #[test]
     fn is_told_as_a_cloud_event() {
         let event = Event {
-            kind: EventType::Stored,
+            what: What::Deleted(Some(Version { version: 2, size: 3 })),
             upload: "0198f3c2-7b1e-7c33-9d51-2f6c1f0c6a10".parse().unwrap(),
             scope: Scope::new("acme", "web").unwrap(),
             path: "a.jpg".parse().unwrap(),
             time: Timestamp::from_unix_ms(1_795_237_920_000),
             trace: None,
             request_id: Some("r-1".to_owned()),
-            details: json!({ "size": 3 }),
         };
-        let told: Value = serde_json::from_str(&event.to_cloud_event()).unwrap();
-        assert_eq!((&told["type"], &told["requestid"]), (&json!("object.stored"), &json!("r-1")));
+        let told: serde_json::Value = serde_json::from_str(&event.to_cloud_event()).unwrap();
+        assert_eq!((&told["type"], &told["requestid"]), (&json!("object.deleted"), &json!("r-1")));
         assert_eq!(told["source"], "/headworks/acme/web");
         assert_eq!(told["time"], "2026-11-21T05:12:00Z");
         assert_eq!(
             told["data"],
-            json!({ "id": "0198f3c2-7b1e-7c33-9d51-2f6c1f0c6a10", "path": "a.jpg", "size": 3 })
+            json!({ "id": "0198f3c2-7b1e-7c33-9d51-2f6c1f0c6a10", "path": "a.jpg", "version": 2, "size": 3 })
         );
     }
 }

@@ -7,12 +7,13 @@ mod job;
 mod object;
 mod path;
 mod scope;
+mod text;
 mod timestamp;
 mod trace;
 mod upload;
 
 pub use digest::{Crc64, DigestError, Digests, Hasher, Sha256Digest};
-pub use event::{Event, EventType};
+pub use event::{Event, EventType, Version, What};
 pub(crate) use ids::derive as derived_id;
 pub use ids::{EventId, IdError, UploadId};
 pub use job::{Job, JobPayload};

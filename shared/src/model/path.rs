@@ -3,15 +3,17 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
+
+use super::text::in_json_as_text;
 
 /// The longest path, in bytes after decoding; S3 allows as much for a key.
 const MAX_PATH_BYTES: usize = 1024;
 
 /// Segments of text with `/` between them: no empty one, no `.` or `..`, no control character, at most 1,024 bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectPath(Arc<str>);
+
+in_json_as_text!(ObjectPath);
 
 impl ObjectPath {
     /// Reads the part of a request's target behind `/v1/files/`, percent-encoded as RFC 3986 says.
@@ -52,20 +54,6 @@ impl FromStr for ObjectPath {
             }
         }
         Ok(Self(text.into()))
-    }
-}
-
-impl TryFrom<String> for ObjectPath {
-    type Error = PathError;
-
-    fn try_from(text: String) -> Result<Self, PathError> {
-        text.parse()
-    }
-}
-
-impl From<ObjectPath> for String {
-    fn from(path: ObjectPath) -> Self {
-        path.0.as_ref().to_owned()
     }
 }
 

@@ -1,62 +1,51 @@
 //! Whose object it is: an organisation and one of its projects.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+use super::text::in_json_as_text;
 
 /// The longest name of an organisation or project, in bytes: it becomes a folder's name.
 const MAX_NAME_BYTES: usize = 64;
 
 /// An organisation and one of its projects; both name folders, so only letters, digits, `-`, `_` and inner `.` are allowed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "(String, String)", into = "(String, String)")]
-pub struct Scope {
-    org: Arc<str>,
-    project: Arc<str>,
-}
+pub struct Scope(Name, Name);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Name(Arc<str>);
+
+in_json_as_text!(Name);
 
 impl Scope {
     /// # Errors
     /// When a name is empty, longer than 64 bytes or has a character that is not allowed.
     pub fn new(org: &str, project: &str) -> Result<Self, ScopeError> {
-        Ok(Self { org: name(org)?, project: name(project)? })
+        Ok(Self(org.parse()?, project.parse()?))
     }
 
     /// The organisation.
     pub fn org(&self) -> &str {
-        &self.org
+        &self.0.0
     }
 
     /// The project.
     pub fn project(&self) -> &str {
-        &self.project
+        &self.1.0
     }
 }
 
 impl Default for Scope {
     /// `default`/`default`: the scope of everybody where authentication is off.
     fn default() -> Self {
-        Self { org: "default".into(), project: "default".into() }
-    }
-}
-
-impl TryFrom<(String, String)> for Scope {
-    type Error = ScopeError;
-
-    fn try_from((org, project): (String, String)) -> Result<Self, ScopeError> {
-        Self::new(&org, &project)
-    }
-}
-
-impl From<Scope> for (String, String) {
-    fn from(scope: Scope) -> Self {
-        (scope.org.as_ref().to_owned(), scope.project.as_ref().to_owned())
+        Self(Name("default".into()), Name("default".into()))
     }
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.org, self.project)
+        write!(f, "{}/{}", self.org(), self.project())
     }
 }
 
@@ -66,12 +55,20 @@ impl fmt::Debug for Scope {
     }
 }
 
-fn name(text: &str) -> Result<Arc<str>, ScopeError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if text.is_empty() || text.len() > MAX_NAME_BYTES || text.starts_with('.') || !text.bytes().all(allowed) {
-        return Err(ScopeError);
+impl FromStr for Name {
+    type Err = ScopeError;
+
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let ruled = text.len() <= MAX_NAME_BYTES && !text.starts_with('.') && text.bytes().all(allowed);
+        if text.is_empty() || !ruled { Err(ScopeError) } else { Ok(Self(text.into())) }
     }
-    Ok(text.into())
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// An organisation's or project's name breaks the rule.

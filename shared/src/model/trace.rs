@@ -3,16 +3,17 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use super::text::in_json_as_text;
 
 /// A trace, the span that is speaking, and whether the trace is sampled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TraceContext {
     trace: u128,
     span: u64,
     sampled: bool,
 }
+
+in_json_as_text!(TraceContext);
 
 impl TraceContext {
     /// The first span of a new trace. All-zero ids mean "none" in the standard, so zeros are replaced.
@@ -62,20 +63,6 @@ impl FromStr for TraceContext {
         } else {
             Ok(Self { trace, span, sampled: flags & 1 == 1 })
         }
-    }
-}
-
-impl TryFrom<String> for TraceContext {
-    type Error = TraceError;
-
-    fn try_from(text: String) -> Result<Self, TraceError> {
-        text.parse()
-    }
-}
-
-impl From<TraceContext> for String {
-    fn from(context: TraceContext) -> Self {
-        context.to_string()
     }
 }
 

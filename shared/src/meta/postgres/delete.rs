@@ -14,8 +14,8 @@ use super::{
     transaction::{Statement, Transaction},
 };
 use crate::{
-    meta::{Deleted, Version, deletion},
-    model::{Envelope, Event, ObjectPath, Scope, State, Timestamp, UploadId},
+    meta::{Deleted, deletion},
+    model::{Envelope, Event, ObjectPath, Scope, State, Timestamp, UploadId, Version},
 };
 
 const LOCK: &str = "SELECT l.state, s.org = $2 AND s.project = $3

@@ -38,7 +38,7 @@ impl Batch {
         Ok(Self {
             uploads: events.iter().map(|event| event.upload.into()).collect(),
             ids: events.iter().map(|event| rows::event_uuid(event.id())).collect(),
-            types: events.iter().map(|event| event.kind.as_str()).collect(),
+            types: events.iter().map(|event| event.kind().as_str()).collect(),
             payloads: events.iter().map(Event::to_cloud_event).collect(),
             count: rows::at_most(events.len()),
             at: rows::ms(at)?,

@@ -10,6 +10,9 @@ use crate::{meta::Error, resilience::Open};
 /// The index that keeps a version of a path from being given twice.
 const VERSIONS: &str = "objects_by_path";
 
+/// The index that keeps an upload from being entered twice.
+const UPLOADS: &str = "ledger_pkey";
+
 /// A transaction did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
@@ -44,9 +47,18 @@ impl Fault {
 
     /// Two batches gave the same version to a path at the same time, and this is the one that came second.
     pub(super) fn is_collision(&self) -> bool {
+        self.is_double_in(VERSIONS)
+    }
+
+    /// An upload is in the ledger already, of a batch that took all of its uploads for new.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_double_in(UPLOADS)
+    }
+
+    fn is_double_in(&self, index: &str) -> bool {
         let Self::Database(error) = self else { return false };
         error.as_db_error().is_some_and(|error| {
-            *error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some(VERSIONS)
+            *error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some(index)
         })
     }
 

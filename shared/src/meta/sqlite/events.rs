@@ -33,7 +33,7 @@ impl<'c> Appender<'c> {
         self.append.execute((
             self.last,
             upload.as_bytes(),
-            event.kind.as_str(),
+            event.kind().as_str(),
             id.as_bytes(),
             rows::ms(event.time)?,
             payload,

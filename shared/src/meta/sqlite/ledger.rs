@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{SqliteMeta, events::Appender, persist, prune, rows};
 use crate::{
-    meta::{Deleted, Error, Ledger, Record, Verdict, Version, deletion},
-    model::{Envelope, ObjectPath, Scope, State, Timestamp, TraceContext, UploadId},
+    meta::{Deleted, Error, Ledger, Record, Verdict, deletion},
+    model::{Envelope, ObjectPath, Scope, State, Timestamp, TraceContext, UploadId, Version},
 };
 
 type Result<T> = rusqlite::Result<T>;

@@ -58,7 +58,8 @@ CREATE TABLE tombstones (
 
 CREATE INDEX tombstones_by_time ON tombstones (at);
 
--- What happened, as receivers are told it. seq is the number of its batch times 2^20, plus its place in the batch.
+-- What happened, as receivers are told it. seq is the number of its batch times 2^20, plus its place in the batch. An event is appended
+-- with the change of the ledger that it tells of, which happens once: no index keeps it from being told twice, and none would be used.
 CREATE TABLE events (
     seq     bigint NOT NULL PRIMARY KEY,
     time    bigint NOT NULL,
@@ -67,8 +68,6 @@ CREATE TABLE events (
     type    text COLLATE "C" NOT NULL,
     payload text NOT NULL
 );
-
-CREATE UNIQUE INDEX events_by_upload ON events (upload, type);
 
 -- Batches of events that have no deliveries yet: one row for a whole transaction, which is there when the transaction is, and
 -- which one relay at a time holds. (Numbers are no queue: a lower one may become visible after a higher one.)

@@ -58,7 +58,8 @@ CREATE TABLE tombstones (
 CREATE INDEX tombstones_by_time ON tombstones (at);
 
 -- What happened, as receivers are told it. seq counts without gaps above progress.relayed, so what is new is a range and no
--- row has to be marked. The id follows from upload and type, so that this index keeps ids unique too, and appends.
+-- row has to be marked. An event is appended with the change of the ledger that it tells of, which happens once: no index keeps it
+-- from being told twice, and none would be used.
 CREATE TABLE events (
     seq     INTEGER NOT NULL PRIMARY KEY,
     upload  BLOB NOT NULL,
@@ -67,8 +68,6 @@ CREATE TABLE events (
     time    INTEGER NOT NULL,
     payload TEXT NOT NULL
 ) STRICT;
-
-CREATE UNIQUE INDEX events_by_upload ON events (upload, type);
 
 -- One row: the last event that was relayed, the moment before which things may have been forgotten, when the last complete deep sweep
 -- began, and which content of the queue it saw.

@@ -62,15 +62,6 @@ fn the_newest_letters_and_log_lines_come_from_the_end_of_their_order() {
     assert_eq!(log, ["SCAN l", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"]);
 }
 
-#[test]
-fn the_few_events_of_an_upload_are_found_and_only_they_are_sorted() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(open(&folder));
-    let connection = Connection::open(folder.path().join("headworks.db")).unwrap();
-    let search = "SEARCH events USING INDEX events_by_upload (upload=?)";
-    assert_eq!(plan(&connection, audit::EVENTS_OF), [search, "USE TEMP B-TREE FOR ORDER BY"]);
-}
-
 /// As it would be whenever a value is bound, if SQLite were to look at it: that doubled the time of a batch.
 #[test]
 fn no_statement_is_prepared_anew_for_each_record() {

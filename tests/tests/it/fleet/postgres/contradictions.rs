@@ -27,8 +27,7 @@ async fn told_after(damage: &str) -> Result<Vec<String>> {
 
 #[tokio::test]
 async fn every_kind_of_contradiction_is_told() -> Result<()> {
-    let again = "INSERT INTO events SELECT 100, time, upload, id, type, payload FROM events WHERE seq & 1048575 = 0 LIMIT 1";
-    let twice = format!("DROP INDEX events_by_upload; {again}");
+    let twice = "INSERT INTO events SELECT 100, time, upload, id, type, payload FROM events WHERE seq & 1048575 = 0 LIMIT 1";
     let elsewhere =
         "INSERT INTO events SELECT 100, time, gen_random_uuid(), id, type, payload FROM events LIMIT 1";
     let unhappened = "INSERT INTO events SELECT 100, time, upload, id, 'object.failed', payload FROM events WHERE type = 'object.stored' LIMIT 1";
@@ -49,7 +48,7 @@ async fn every_kind_of_contradiction_is_told() -> Result<()> {
             "DELETE FROM events WHERE type = 'object.deleted'",
             &["deleted, but there is no event object.deleted"],
         ),
-        (twice.as_str(), &["2 events object.stored"]),
+        (twice, &["2 events object.stored"]),
         (
             "UPDATE events SET id = gen_random_uuid() WHERE type = 'object.failed'",
             &["event object.failed", "instead of"],
