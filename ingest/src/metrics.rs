@@ -66,6 +66,7 @@ impl Outcome {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) in_flight: IntGauge,
+    pub(crate) upload_limit: IntGauge,
     pub(crate) uploads: IntCounterVec,
     pub(crate) bytes: IntCounter,
     pub(crate) commit_seconds: Histogram,
@@ -85,6 +86,7 @@ impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Self {
         let metrics = Self {
             in_flight: registry.gauge("headworks_uploads_in_flight", "Uploads admitted and not yet answered."),
+            upload_limit: registry.gauge("headworks_uploads_limit", "The most uploads in flight: ingest.limits.streams, or fewer while storage is slow."),
             uploads: registry.counters(
                 "headworks_uploads_total",
                 "Uploads by protocol and outcome: accepted, deferred (the queue could not be reached), repeated (the same Idempotency-Key), rejected (the request was wrong), refused (not now), broken (the body broke off), failed (our side).",

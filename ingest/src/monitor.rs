@@ -22,13 +22,18 @@ const REMOTE_EVERY: Duration = Duration::from_secs(5);
 /// How often the queue's depth is read: often enough for its pace, seldom enough to cost nothing.
 const DEPTH_EVERY: Duration = Duration::from_millis(500);
 
+/// How often the most uploads in flight are made to fit how storage does.
+const LIMIT_EVERY: Duration = Duration::from_secs(1);
+
 /// Starts looking.
 pub(crate) fn start(app: &Arc<App>, tasks: &Tasks) {
-    let (sampled, looked_at, counted) = (Arc::clone(app), Arc::clone(app), Arc::clone(app));
+    let (sampled, looked_at, limited, counted) =
+        (Arc::clone(app), Arc::clone(app), Arc::clone(app), Arc::clone(app));
     app.metrics.buffer_limit_bytes.set(i64::try_from(app.budget.limit_bytes()).unwrap_or(i64::MAX));
     app.metrics.queue_capacity.set(i64::try_from(app.settings.queue.capacity).unwrap_or(i64::MAX));
     tasks.spawn("memory monitor", move |stop| memory(sampled, stop));
     tasks.spawn("store monitor", move |stop| store(looked_at, stop));
+    tasks.spawn("stream limit", move |stop| limit(limited, stop));
     tasks.spawn("queue depth", move |stop| depth(counted, stop));
 }
 
@@ -106,6 +111,15 @@ fn look_at_disk(app: &App, free: f64) {
     let disk = &app.settings.disk;
     let mark = Mark { shut_at: 1.0 - disk.shut_below.ratio(), open_at: 1.0 - disk.open_above.ratio() };
     app.admission.gate.measure(Sample { reason: Reason::Disk, ratio: 1.0 - free }, mark);
+}
+
+async fn limit(app: Arc<App>, stop: Stop) {
+    let mut ticks = interval(LIMIT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let limit = app.admission.streams.look(Instant::now());
+        app.metrics.upload_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
 }
 
 async fn depth(app: Arc<App>, stop: Stop) {

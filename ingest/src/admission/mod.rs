@@ -5,6 +5,7 @@
 
 mod credits;
 mod refusal;
+mod streams;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use tokio::{
 };
 
 use self::credits::{Credits, NoCredit};
+use self::streams::{Bounds, Streams, Turn};
 pub use self::{credits::Credit, refusal::Refusal};
 use crate::metrics::Metrics;
 
@@ -32,7 +34,7 @@ pub(crate) const FORM_BYTES: usize = 192 << 10;
 pub(crate) struct Admission {
     pub(crate) gate: Gate,
     pub(crate) credits: Arc<Credits>,
-    streams: Arc<Semaphore>,
+    pub(crate) streams: Arc<Streams>,
     forms: Arc<Semaphore>,
     hold: std::time::Duration,
     in_flight: IntGauge,
@@ -41,7 +43,7 @@ pub(crate) struct Admission {
 /// An upload's place: a stream permit, until the upload is answered.
 #[derive(Debug)]
 pub struct Permit {
-    _stream: OwnedSemaphorePermit,
+    _turn: Turn,
     in_flight: IntGauge,
 }
 
@@ -74,7 +76,7 @@ impl Admission {
             gate,
             credits: Arc::new(Credits::new(stack, &settings.queue)),
             forms: Arc::new(Semaphore::new(most_forms(settings.ingest.limits.buffer.as_usize()))),
-            streams: Arc::new(Semaphore::new(settings.ingest.limits.streams.min(Semaphore::MAX_PERMITS))),
+            streams: Streams::new(Bounds::from(&settings.ingest.limits)),
             hold: settings.ingest.limits.hold.0,
             in_flight: metrics.in_flight.clone(),
         }
@@ -89,14 +91,14 @@ impl Admission {
     /// The right to stream.
     pub(crate) async fn permit(&self) -> Result<Permit, Refusal> {
         self.open()?;
-        let turn = Arc::clone(&self.streams).acquire_owned();
-        let Ok(Ok(stream)) = timeout_at(Instant::now() + self.hold, turn).await else {
+        let turn = self.streams.turn();
+        let Ok(turn) = timeout_at(Instant::now() + self.hold, turn).await else {
             return Err(Refusal::Streams);
         };
         // It may have shut while this one waited.
         self.open()?;
         self.in_flight.inc();
-        Ok(Permit { _stream: stream, in_flight: self.in_flight.clone() })
+        Ok(Permit { _turn: turn, in_flight: self.in_flight.clone() })
     }
 
     /// The right to parse a form, for a share of this budget; in a small one a single form has all of that.

@@ -2,6 +2,7 @@
 
 mod announced;
 mod frames;
+mod hand;
 mod pace;
 
 use std::{
@@ -22,6 +23,7 @@ use self::pace::Pace;
 pub(crate) use self::{
     announced::Announced,
     frames::{Frame, Frames, IncomingFrames},
+    hand::Hand,
     pace::Timer,
 };
 
@@ -66,6 +68,7 @@ pub(crate) struct UploadBody<F> {
     first_bytes: Vec<u8>,
     sniffed: Option<&'static str>,
     timer: Timer,
+    hand: Hand,
     last_byte_at: Option<Instant>,
     ended: bool,
 }
@@ -89,9 +92,15 @@ impl<F: Frames> UploadBody<F> {
             first_bytes: Vec::new(),
             sniffed: None,
             timer: bounds.timer(),
+            hand: Hand::new(),
             last_byte_at: None,
             ended: false,
         }
+    }
+
+    /// What storage has in hand of it.
+    pub(crate) fn hand(&self) -> Hand {
+        self.hand.clone()
     }
 
     /// When the last byte came.
@@ -158,6 +167,7 @@ impl<F: Frames> Source for UploadBody<F> {
     }
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        self.hand.take();
         while !self.ended {
             let frame = match self.frames.poll_frame(context, self.received) {
                 Poll::Ready(frame) => frame,
@@ -177,11 +187,15 @@ impl<F: Frames> Source for UploadBody<F> {
                 Err(error) => Err(error),
             };
             match result {
-                Ok(Some(chunk)) => return Poll::Ready(Some(Ok(chunk))),
+                Ok(Some(chunk)) => {
+                    self.hand.give();
+                    return Poll::Ready(Some(Ok(chunk)));
+                }
                 Ok(None) => {}
                 Err(error) => return self.fail(error),
             }
         }
+        self.hand.give();
         Poll::Ready(None)
     }
 

@@ -113,8 +113,9 @@ pub(crate) async fn one<F: Frames>(
     }
     let mut envelope = wants.envelope(path, context);
     envelope.marker = marker;
-    let put = app.stack.blobs.put(&key, &envelope, &mut body).await;
-    match put {
+    let hand = body.hand();
+    let put = app.stack.blobs.put(&key, &envelope, &mut body);
+    match app.admission.streams.watch(&hand, put).await {
         Ok(seal) => {
             let begun = Begun::Now { last_byte_at: body.last_byte_at() };
             finish(app, wants, Stored { id, envelope, seal }, credit, begun).await

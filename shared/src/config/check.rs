@@ -131,7 +131,10 @@ impl Limits {
     fn check(&self, rules: &mut Rules) {
         let Self {
             streams,
+            streams_min,
+            store_within,
             connections,
+            connections_per_address,
             hold,
             buffer,
             header_timeout,
@@ -142,7 +145,10 @@ impl Limits {
             linger,
         } = self;
         rules.within("ingest.limits.streams", *streams, &(1..=1_000_000));
+        rules.within("ingest.limits.streams_min", *streams_min, &(1..=1_000_000));
+        rules.within("ingest.limits.store_within", *store_within, &(ms(100)..=s(HOUR)));
         rules.within("ingest.limits.connections", *connections, &(1..=1_000_000));
+        rules.within("ingest.limits.connections_per_address", *connections_per_address, &(1..=1_000_000));
         rules.within("ingest.limits.hold", *hold, &(s(0)..=s(MINUTE)));
         rules.within("ingest.limits.buffer", *buffer, &(ByteSize::mib(1)..=ByteSize(1 << 40)));
         rules.within("ingest.limits.header_timeout", *header_timeout, &(s(1)..=s(10 * MINUTE)));

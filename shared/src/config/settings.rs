@@ -98,7 +98,10 @@ pub struct Ingest {
 #[expect(missing_docs, reason = "every key is explained in config/default.toml, once")]
 pub struct Limits {
     pub streams: usize,
+    pub streams_min: usize,
+    pub store_within: Span,
     pub connections: usize,
+    pub connections_per_address: usize,
     pub hold: Span,
     pub buffer: ByteSize,
     pub header_timeout: Span,

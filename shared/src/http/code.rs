@@ -74,6 +74,8 @@ codes! {
     KeyReused = "key_reused", UNPROCESSABLE_ENTITY, "Idempotency-Key used for something else";
     /// The head is over 32 KiB or has more than 64 fields.
     HeaderTooLarge = "header_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "Header too large";
+    /// The client's address has as many connections as it may have: use fewer, and keep them open.
+    TooManyConnections = "too_many_connections", TOO_MANY_REQUESTS, "Too many connections";
     /// Too many uploads are in flight, or memory, disk or queue is short, or intake is paused. Nothing was read. Come back after `Retry-After`.
     Refused = "refused", SERVICE_UNAVAILABLE, "Not now";
     /// The disk ran full during the upload; nothing of it was kept.

@@ -1,5 +1,6 @@
 //! HTTP as all listeners speak it: the accept loop with its limits, the screening of request heads, replies and problems.
 
+mod addresses;
 mod answers;
 mod buffers;
 mod code;

@@ -18,7 +18,8 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Problem, Reply,
+    Code, Problem, Reply,
+    addresses::{Addresses, Counted},
     answers::Answers,
     buffers::{Live, Place},
     context::{REQUEST_ID, new_id},
@@ -37,6 +38,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// How long, between two requests: only the next one may be on its way.
 const IDLE_LINGER: Duration = Duration::from_millis(200);
+
+/// When a client may come back whose address has too many connections.
+const TURNED_AWAY: Duration = Duration::from_secs(1);
 
 /// How long accepting rests when the process is out of file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -67,6 +71,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct Rules {
     /// The most connections at once.
     pub connections: usize,
+    /// The most of them from one address.
+    pub connections_per_address: usize,
     /// From a request's first moment to its head's end.
     pub header_timeout: Duration,
     /// After this, a tenth more or less, a connection ends behind its next answer.
@@ -81,6 +87,7 @@ impl From<&Limits> for Rules {
     fn from(limits: &Limits) -> Self {
         Self {
             connections: limits.connections,
+            connections_per_address: limits.connections_per_address,
             header_timeout: limits.header_timeout.0,
             max_age: limits.max_connection_age.0,
             stall_timeout: limits.stall_timeout.0,
@@ -98,7 +105,7 @@ pub async fn serve<H: Handler>(
     stop: Stop,
 ) {
     let permits = Arc::new(Semaphore::new(rules.connections));
-    let live = Live::default();
+    let (live, addresses) = (Live::default(), Addresses::new(rules.connections_per_address));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits) => accepted,
@@ -106,7 +113,11 @@ pub async fn serve<H: Handler>(
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                let (handler, held) = (Arc::clone(&handler), (permit, live.enter()));
+                let Some(counted) = addresses.enter(peer.ip()) else {
+                    tasks.spawn("connection too many", move |_| turn_away(stream, peer, permit));
+                    continue;
+                };
+                let (handler, held) = (Arc::clone(&handler), (permit, counted, live.enter()));
                 let stop = stop.clone();
                 tasks.spawn("connection", move |_| connection(stream, peer, handler, rules, held, stop));
             }
@@ -132,7 +143,7 @@ async fn connection<H: Handler>(
     peer: SocketAddr,
     handler: Arc<H>,
     rules: Rules,
-    (_permit, place): (OwnedSemaphorePermit, Place),
+    (_permit, _counted, place): (OwnedSemaphorePermit, Counted, Place),
     stop: Stop,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -176,6 +187,19 @@ async fn connection<H: Handler>(
     if timeout(patience, farewell(stream, end, rules.linger)).await.is_err() {
         debug!(%peer, "connection closed on a client that would not");
     }
+}
+
+/// Answers a connection that its address has too many of, whatever it was going to ask; reads no more than is there.
+async fn turn_away(mut stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
+    debug!(%peer, "connection turned away, its address has too many");
+    let problem = Problem::new(Code::TooManyConnections).retry_after(TURNED_AWAY).close();
+    let said = async {
+        if stream.write_all(&last_word(&problem)).await.is_ok() {
+            farewell(stream, End::Said, SOCKET_BUFFER as u64).await;
+        }
+    };
+    // What it costs is bounded by the global limit, which it counts for as long.
+    let _ = timeout(IDLE_LINGER, said).await;
 }
 
 /// Says the last word where hyper could not, and closes so that the client can read it.

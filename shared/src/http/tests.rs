@@ -124,6 +124,7 @@ impl Server {
     fn with(change: impl FnOnce(&mut Rules)) -> Self {
         let mut rules = Rules {
             connections: 100,
+            connections_per_address: 100,
             header_timeout: DEADLINE,
             max_age: 10 * DEADLINE,
             stall_timeout: DEADLINE,

@@ -17,6 +17,31 @@ async fn who_is_over_the_limit_waits_until_another_leaves() {
 }
 
 #[tokio::test]
+async fn who_has_as_many_connections_as_an_address_may_is_told_so_and_not_listened_to() {
+    let server = Server::with(|rules| rules.connections_per_address = 2);
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
+    first.get("/a").await.is("/a");
+    second.get("/b").await.is("/b");
+    let mut third = server.connect().await;
+    third.send(get("/c")).await;
+    let answer = third.answer().await;
+    answer.is_problem(Code::TooManyConnections);
+    assert!(answer.head.contains("retry-after: 1"), "{answer:?}");
+    third.closed().await;
+    assert_eq!(server.seen(), ["/a", "/b"]);
+    drop(first);
+    let begun = Instant::now();
+    loop {
+        let mut again = server.connect().await;
+        again.send(get("/c")).await;
+        if again.answer().await.head.contains(" 200 OK") {
+            break;
+        }
+        assert!(begun.elapsed() < DEADLINE, "the first one's place is free");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_gives_its_place_back() {
     let server = Server::with(|rules| rules.connections = 1);
     let mut gone = server.connect().await;
