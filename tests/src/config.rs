@@ -26,6 +26,7 @@ pub struct Config {
     settings: BTreeMap<String, String>,
     announced: Vec<&'static str>,
     pub(crate) mount: Option<Mount>,
+    pub(crate) files: Option<u64>,
     pub(crate) listen: String,
 }
 
@@ -53,6 +54,7 @@ impl Config {
             settings: BTreeMap::new(),
             announced: Vec::new(),
             mount: None,
+            files: None,
             listen: "127.0.0.1:0".to_owned(),
         };
         config
@@ -90,6 +92,13 @@ impl Config {
     #[must_use]
     pub fn mount(mut self, mount: Mount) -> Self {
         self.mount = Some(mount);
+        self
+    }
+
+    /// Lets the process have so many files and sockets open, and no more.
+    #[must_use]
+    pub fn files(mut self, most: u64) -> Self {
+        self.files = Some(most);
         self
     }
 

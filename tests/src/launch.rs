@@ -25,7 +25,7 @@ pub(crate) fn command(config: &Config) -> Result<Command> {
 /// of users; where the machine allows neither, the start fails and says so.
 fn wrapped(config: &Config, binary: &Path) -> Result<Command> {
     let (folder, mount) = match &config.mount {
-        None => return Ok(Command::new(binary)),
+        None => return Ok(limited(config, binary)),
         Some(Mount::Small { folder, bytes }) => {
             (config.data().join(folder), format!("mount -t tmpfs -o size={bytes} headworks-test \"$0\""))
         }
@@ -38,6 +38,14 @@ fn wrapped(config: &Config, binary: &Path) -> Result<Command> {
     command.arg(if geteuid().is_root() { "--mount" } else { "-Urm" });
     command.args(["sh", "-c", &format!("{mount} && exec \"$@\""), path(&folder)?]).arg(binary);
     Ok(command)
+}
+
+/// The command, with a bound on its open files if the test wants one.
+fn limited(config: &Config, binary: &Path) -> Command {
+    let Some(files) = config.files else { return Command::new(binary) };
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string()]).arg(binary);
+    command
 }
 
 /// The address in the curl line, then the first other one: the operators'.

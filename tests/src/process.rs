@@ -190,6 +190,14 @@ impl Headworks {
         Ok(kib.with_context(|| format!("no {figure} in {status}"))? * 1024)
     }
 
+    /// How many files and sockets it has open.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn open_files(&self) -> Result<u64> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count() as u64)
+    }
+
     /// Sends SIGTERM.
     ///
     /// # Errors

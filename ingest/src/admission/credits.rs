@@ -62,6 +62,8 @@ struct State {
     held: [usize; 3],
     /// In the hands of uploads.
     promised: [usize; 3],
+    /// Uploads that have none yet and wait for one.
+    waiting: [usize; 3],
     /// Spent so far, ever.
     spent: [usize; 3],
     used_at: [Option<Instant>; 3],
@@ -93,6 +95,7 @@ impl Credits {
             state: Mutex::new(State {
                 held: [0; 3],
                 promised: [0; 3],
+                waiting: [0; 3],
                 spent: [0; 3],
                 used_at: [None; 3],
                 until: Instant::now(),
@@ -112,7 +115,11 @@ impl Credits {
         priority: Priority,
         hold: Duration,
     ) -> Result<Credit, NoCredit> {
+        if let Some(credit) = self.try_take(priority) {
+            return Ok(credit);
+        }
         let (begun, asked_before) = (Instant::now(), self.state().questions);
+        let _counted = Waiting::new(self, priority);
         loop {
             let answered = self.answered.notified();
             let mut answered = std::pin::pin!(answered);
@@ -144,7 +151,7 @@ impl Credits {
         }
         (stock > 0).then(|| {
             state.promised[of] += 1;
-            Credit { credits: Arc::clone(self), priority }
+            Credit { credits: Arc::clone(self), priority, spent: false }
         })
     }
 
@@ -212,6 +219,23 @@ impl Credits {
     }
 }
 
+/// An upload that waits for a credit: what is asked for is enough for all of them, so that who is told that the queue is full was not
+/// just too late for the stock.
+struct Waiting<'a>(&'a Credits, Priority);
+
+impl<'a> Waiting<'a> {
+    fn new(credits: &'a Credits, priority: Priority) -> Self {
+        credits.state().waiting[priority.index()] += 1;
+        Self(credits, priority)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().waiting[self.1.index()] -= 1;
+    }
+}
+
 impl State {
     /// Whether credits of this priority are kept in stock.
     fn stocks(&self, of: usize, now: Instant) -> bool {
@@ -219,7 +243,9 @@ impl State {
     }
 
     fn want(&self, block: usize, now: Instant) -> [usize; 3] {
-        std::array::from_fn(|of| self.promised[of] + if self.stocks(of, now) { block } else { 0 })
+        std::array::from_fn(|of| {
+            self.promised[of] + self.waiting[of] + if self.stocks(of, now) { block } else { 0 }
+        })
     }
 
     /// What was spent while the question was on its way may or may not be in the answer; it is taken off, to be safe.
@@ -258,6 +284,7 @@ impl Pace {
 pub struct Credit {
     credits: Arc<Credits>,
     priority: Priority,
+    spent: bool,
 }
 
 impl Credit {
@@ -265,9 +292,10 @@ impl Credit {
     ///
     /// # Errors
     /// When the queue cannot be reached, or (after the grant lapsed) is full.
-    pub async fn spend(self, job: Job) -> Result<(), Error> {
+    pub async fn spend(mut self, job: Job) -> Result<(), Error> {
         let holder = self.credits.holder.clone();
         self.credits.queue.push(job, Some(&holder)).await?;
+        self.spent = true;
         let mut state = self.credits.state();
         let of = self.priority.index();
         state.held[of] = state.held[of].saturating_sub(1);
@@ -279,7 +307,9 @@ impl Credit {
 impl Drop for Credit {
     fn drop(&mut self) {
         self.credits.state().promised[self.priority.index()] -= 1;
-        self.credits.answered.notify_waiters();
+        if !self.spent {
+            self.credits.answered.notify_waiters();
+        }
     }
 }
 
@@ -291,6 +321,7 @@ mod tests {
         State {
             held: [0, held, 0],
             promised: [0, promised, 0],
+            waiting: [0; 3],
             spent: [0; 3],
             used_at: [None; 3],
             until: Instant::now(),
@@ -306,6 +337,8 @@ mod tests {
         assert_eq!(state.want(64, Instant::now()), [0, 4, 0]);
         state.used_at[1] = Some(Instant::now());
         assert_eq!(state.want(64, Instant::now()), [0, 68, 0]);
+        state.waiting = [7, 1000, 0];
+        assert_eq!(state.want(64, Instant::now()), [7, 1068, 0], "enough for all who wait");
     }
 
     #[tokio::test]

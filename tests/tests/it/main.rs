@@ -17,6 +17,7 @@ mod house;
 mod memory;
 mod once;
 mod paths;
+mod pressure;
 mod read;
 mod refuse;
 mod slow;
