@@ -1,12 +1,14 @@
 //! What ingest tells of itself.
 
+use std::time::Duration;
+
 use headworks_shared::{
     limits::{Gate, Reason},
     model::Priority,
     queue::Depth,
     telemetry::metrics::Registry,
 };
-use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{CounterVec, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// How uploads reach us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +75,7 @@ pub(crate) struct Metrics {
     pub(crate) refusals: IntCounterVec,
     pub(crate) intake_open: IntGauge,
     pub(crate) intake_shut: IntGaugeVec,
+    pub(crate) intake_shut_seconds: CounterVec,
     pub(crate) buffered_bytes: IntGauge,
     pub(crate) buffer_limit_bytes: IntGauge,
     pub(crate) memory_used_ratio: Gauge,
@@ -97,6 +100,11 @@ impl Metrics {
             refusals: registry.counters("headworks_refusals_total", "Uploads refused before their body, by reason.", &["reason"]),
             intake_open: registry.gauge("headworks_intake_open", "1 while new uploads are taken, 0 while the gate is shut."),
             intake_shut: registry.gauges("headworks_intake_shut", "1 while the gate is shut for this reason.", &["reason"]),
+            intake_shut_seconds: registry.durations(
+                "headworks_intake_shut_seconds_total",
+                "For how long the gate has been shut for this reason, in all.",
+                &["reason"],
+            ),
             buffered_bytes: registry.gauge("headworks_buffered_bytes", "Bytes of bodies buffered in the process."),
             buffer_limit_bytes: registry.gauge("headworks_buffer_limit_bytes", "The most bytes of bodies that may be buffered."),
             memory_used_ratio: registry.ratio("headworks_memory_used_ratio", "Working set over the memory limit, 0 to 1."),
@@ -118,7 +126,7 @@ impl Metrics {
             metrics.refusals.with_label_values(&[reason.as_str()]);
         }
         metrics.refusals.with_label_values(&["streams"]);
-        metrics.show_gate(&Gate::default());
+        metrics.show_gate(&Gate::default(), Duration::ZERO);
         metrics.show_depth(&Depth::default());
         metrics
     }
@@ -127,10 +135,14 @@ impl Metrics {
         self.uploads.with_label_values(&[protocol.as_str(), outcome.as_str()]).inc();
     }
 
-    pub(crate) fn show_gate(&self, gate: &Gate) {
+    /// `since` is how long ago it was looked at before.
+    pub(crate) fn show_gate(&self, gate: &Gate, since: Duration) {
         self.intake_open.set(i64::from(gate.shut().is_none()));
         for reason in Reason::ALL {
-            self.intake_shut.with_label_values(&[reason.as_str()]).set(i64::from(gate.is_shut_for(reason)));
+            let (label, shut) = (&[reason.as_str()], gate.is_shut_for(reason));
+            self.intake_shut.with_label_values(label).set(i64::from(shut));
+            let more = if shut { since } else { Duration::ZERO };
+            self.intake_shut_seconds.with_label_values(label).inc_by(more.as_secs_f64());
         }
     }
 

@@ -41,10 +41,12 @@ pub(crate) fn start(app: &Arc<App>, tasks: &Tasks) {
 async fn memory(app: Arc<App>, stop: Stop) {
     let mut ticks = interval(app.settings.memory.sample_every.0);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looked_at = Instant::now();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let since = std::mem::replace(&mut looked_at, Instant::now()).elapsed();
         look_at_memory(&app);
         app.metrics.buffered_bytes.set(i64::try_from(app.budget.used_bytes()).unwrap_or(i64::MAX));
-        app.metrics.show_gate(&app.admission.gate);
+        app.metrics.show_gate(&app.admission.gate, since);
     }
 }
 

@@ -1,7 +1,7 @@
 //! How many uploads may be in flight: as many as the settings allow while storage keeps up, fewer while it does not.
 //!
 //! Additive increase, multiplicative decrease, as TCP does it (RFC 5681): a second in which storage was late or failed more than once
-//! in ten times halves what is in flight, and each good one adds a 32nd of the whole. What is late shows only when it comes back, so
+//! in ten times halves what is in flight, and each good one adds a 16th of the whole. What is late shows only when it comes back, so
 //! after a cut no other is made for as long as storage has. So a store that slows down has as many uploads waiting for it as it gets
 //! done in that time, and not all that may be.
 
@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::body::Hand;
 
 /// The part of the whole by which a good second raises the limit.
-const STEPS: usize = 32;
+const STEPS: usize = 16;
 
 /// One in so many may be late.
 const LATE_ONE_IN: u32 = 10;
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn each_good_second_adds_as_much_up_to_the_most() {
-        assert_eq!(next(BOUNDS, 20, 20, GOOD, false), 22);
+        assert_eq!(next(BOUNDS, 20, 20, GOOD, false), 24);
         assert_eq!(next(BOUNDS, 63, 20, Tally::default(), false), 64);
         assert_eq!(next(BOUNDS, 20, 20, GOOD, true), 20);
     }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry as Inner, TextEncoder,
+    CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry as Inner, TextEncoder,
 };
 
 /// Where all metrics of a process are registered.
@@ -76,6 +76,8 @@ impl Registry {
     labelled! {
         /// Things that only grow.
         counters -> IntCounterVec { |name, help, labels| must(IntCounterVec::new(Opts::new(name, help), labels)) }
+        /// Time that only grows, in seconds.
+        durations -> CounterVec { |name, help, labels| must(CounterVec::new(Opts::new(name, help), labels)) }
         /// Whole numbers that go up and down.
         gauges -> IntGaugeVec { |name, help, labels| must(IntGaugeVec::new(Opts::new(name, help), labels)) }
         /// Broken numbers.

@@ -11,5 +11,6 @@ mod s3_bodies;
 mod s3_credentials;
 mod s3_faults;
 mod s3_probe;
+mod slow_store;
 mod soak;
 mod starts;

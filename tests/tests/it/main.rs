@@ -18,6 +18,7 @@ mod memory;
 mod once;
 mod paths;
 mod pressure;
+mod push;
 mod read;
 mod refuse;
 mod slow;

@@ -107,6 +107,11 @@ async fn intake_is_paused_and_resumed_by_hand() -> Result<()> {
         refused.problem(Code::Refused)?;
         let answer = begin(headworks.listen(), "a", 0).await?.err().context("it was let in")?;
         self::refused(&answer, "operator")?;
+        let shut = async || {
+            let metrics = headworks.metrics().await?;
+            metrics.sum("headworks_intake_shut_seconds_total", &[("reason", "operator")])
+        };
+        until("the time to be counted", DEADLINE, shut, |shut| *shut > 0.4).await?;
         ensure!(gate(true).send().await?.status < 300);
         client.put("a", "x").send().await?.with_status(201)?;
         Ok(())
