@@ -124,8 +124,11 @@ async fn run(args: &RunArgs) -> anyhow::Result<()> {
     let repetitions = usize::from(args.repetitions);
     let mut results = Vec::new();
     for scenario in scenario::load(&home.join("scenarios"), &args.scenario)? {
-        let series = runner::run(&scenario, &contenders, repetitions, &paths).await?;
-        results.push((scenario, series));
+        let able: Vec<_> = contenders.iter().copied().filter(|who| scenario.is_for(who.place)).collect();
+        if !able.is_empty() {
+            let series = runner::run(&scenario, &able, repetitions, &paths).await?;
+            results.push((scenario, series));
+        }
     }
     let report = report::whole(&Machine::this(), &command_line(), repetitions, &results, &skipped);
     stdout().write_all(report.as_bytes())?;

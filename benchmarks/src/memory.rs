@@ -106,6 +106,7 @@ fn plan(way: Way, target: SocketAddr) -> Plan {
         connections: usize::from(STREAMS),
         body_bytes: BODY,
         framing: if way == Way::Chunked { Framing::Chunked } else { Framing::Length },
+        trickle: None,
         duration: PATIENCE,
         requests: u64::from(STREAMS),
         deadline: PATIENCE,

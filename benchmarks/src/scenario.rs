@@ -5,7 +5,10 @@ use std::{fs, net::SocketAddr, path::Path, time::Duration};
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::load::{Framing, Plan};
+use crate::{
+    load::{Framing, Plan},
+    subjects::Place,
+};
 
 /// What a scenario's throughput and cost are counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -31,6 +34,12 @@ pub(crate) struct Scenario {
     /// The size of each body.
     pub body_bytes: u64,
     framing: Framing,
+    /// How long each body takes; as fast as it is taken, if nothing is said.
+    #[serde(default)]
+    trickle_s: Option<u64>,
+    /// Where it runs; everywhere, if nothing is said.
+    #[serde(default)]
+    places: Option<Vec<Place>>,
     duration_s: u64,
     requests: u64,
     deadline_s: u64,
@@ -46,11 +55,17 @@ impl Scenario {
             connections: self.connections,
             body_bytes: self.body_bytes,
             framing: self.framing,
+            trickle: self.trickle_s.map(Duration::from_secs),
             duration: Duration::from_secs(self.duration_s),
             requests: self.requests,
             deadline: Duration::from_secs(self.deadline_s),
             remembers: false,
         }
+    }
+
+    /// Whether it is for this place.
+    pub(crate) fn is_for(&self, place: Place) -> bool {
+        self.places.as_ref().is_none_or(|places| places.contains(&place))
     }
 
     fn is(&self, name: &str) -> bool {

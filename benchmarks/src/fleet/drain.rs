@@ -129,6 +129,7 @@ async fn preload(fleet: &Fleet, peer: Option<peers::Peer>) -> anyhow::Result<()>
         connections: 64,
         body_bytes: 1024,
         framing: Framing::Length,
+        trickle: None,
         duration: PATIENCE,
         requests: JOBS,
         deadline: Duration::from_secs(30),

@@ -115,6 +115,7 @@ fn plan(target: std::net::SocketAddr) -> Plan {
         connections: CLIENTS,
         body_bytes: BODY,
         framing: Framing::Length,
+        trickle: None,
         duration: LOAD,
         requests: u64::MAX,
         deadline: Duration::from_secs(30),

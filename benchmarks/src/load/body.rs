@@ -7,12 +7,14 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::LazyLock,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use serde::Deserialize;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The block's size in bytes. It fits into a core's second cache, so that making a body costs no memory bandwidth to speak of.
 const BLOCK: usize = 512 * 1024;
@@ -39,12 +41,24 @@ pub(crate) enum Framing {
     Chunked,
 }
 
+/// In how many pieces a body goes that takes its time.
+const PIECES: u32 = 64;
+
 /// What is left to be sent of one body.
 #[derive(Debug)]
 pub(crate) struct Filler {
     at: usize,
     left: u64,
     framing: Framing,
+    trickle: Option<Trickle>,
+}
+
+/// A body's pieces, one at a time.
+#[derive(Debug)]
+struct Trickle {
+    bytes: usize,
+    every: Duration,
+    next: Pin<Box<Sleep>>,
 }
 
 impl Filler {
@@ -52,13 +66,24 @@ impl Filler {
     pub(crate) fn new(number: u64, bytes: u64, framing: Framing) -> Self {
         let block = u64::try_from(BLOCK).unwrap_or(u64::MAX);
         let at = usize::try_from(number.wrapping_mul(STRIDE) % block).unwrap_or(0);
-        Self { at, left: bytes, framing }
+        Self { at, left: bytes, framing, trickle: None }
+    }
+
+    /// The same, sent over so long a time.
+    pub(crate) fn over(self, time: Option<Duration>) -> Self {
+        let trickle = time.map(|time| Trickle {
+            bytes: usize::try_from(self.left.div_ceil(PIECES.into())).unwrap_or(FRAME).max(1),
+            every: time / PIECES,
+            next: Box::pin(sleep_until(Instant::now())),
+        });
+        Self { trickle, ..self }
     }
 
     /// The next slice; `None` when all was given.
     fn next(&mut self) -> Option<Bytes> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let length = left.min(FRAME).min(BLOCK - self.at);
+        let most = self.trickle.as_ref().map_or(FRAME, |trickle| trickle.bytes.min(FRAME));
+        let length = left.min(most).min(BLOCK - self.at);
         if length == 0 {
             return None;
         }
@@ -75,8 +100,13 @@ impl Body for Filler {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(Trickle { every, next, .. }) = &mut self.trickle {
+            ready!(next.as_mut().poll(context));
+            let due = next.deadline() + *every;
+            next.as_mut().reset(due);
+        }
         Poll::Ready(self.next().map(|slice| Ok(Frame::data(slice))))
     }
 
@@ -114,6 +144,19 @@ mod tests {
         let body = |number| drain(Filler::new(number, 10_240, Framing::Length)).concat();
         assert_ne!(body(1), body(2));
         assert_eq!(body(1), body(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_takes_its_time_and_is_the_same() {
+        let (begun, time) = (Instant::now(), Duration::from_secs(20));
+        let mut slow = Filler::new(5, 100_000, Framing::Length).over(Some(time));
+        let mut bytes = Vec::new();
+        while !slow.is_end_stream() {
+            let frame = std::future::poll_fn(|context| Pin::new(&mut slow).poll_frame(context)).await;
+            bytes.extend(frame.unwrap().unwrap().into_data().unwrap());
+        }
+        assert_eq!(bytes, drain(Filler::new(5, 100_000, Framing::Length)).concat());
+        assert!(begun.elapsed() > time * 9 / 10 && begun.elapsed() <= time, "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -102,8 +102,9 @@ impl Worker {
         if let Some(project) = turn.checked_rem(plan.projects) {
             request = request.header("x-project-id", format!("project-{project}"));
         }
-        let request =
-            request.body(Filler::new(turn, plan.body_bytes, plan.framing)).map_err(|_| Failure::Broken)?;
+        let request = request
+            .body(Filler::new(turn, plan.body_bytes, plan.framing).over(plan.trickle))
+            .map_err(|_| Failure::Broken)?;
         let answer = sender.send_request(request).await.map_err(|_| Failure::Broken)?;
         let status = answer.status();
         read_through(answer).await?;

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub body_bytes: u64,
     /// How its length is told.
     pub framing: Framing,
+    /// How long each body takes; as fast as it is taken, if nothing is said.
+    pub trickle: Option<Duration>,
     /// After this time no request is begun.
     pub duration: Duration,
     /// After so many requests no request is begun.

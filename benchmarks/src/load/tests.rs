@@ -21,6 +21,7 @@ fn plan(requests: u64, body_bytes: u64, framing: Framing) -> Plan {
         connections: 2,
         body_bytes,
         framing,
+        trickle: None,
         duration: Duration::from_secs(20),
         requests,
         deadline: Duration::from_secs(5),

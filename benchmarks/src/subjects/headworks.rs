@@ -1,4 +1,4 @@
-//! Headworks, all in one process, with its default settings but for its durability, its queue's capacity and its log.
+//! Headworks, all in one process, with its default settings but for its durability, its queue's capacity, its most uploads at once and its log.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,6 +11,9 @@ use super::{
 
 /// The queue's capacity, in jobs: more than any scenario sends, so that none is refused and the whole cost is seen.
 pub(crate) const QUEUE_CAPACITY: u64 = 1_000_000;
+
+/// The most uploads at once: more than any scenario has.
+const STREAMS: usize = 10_000;
 
 /// Starts `program` with its data below `folder`.
 pub(super) async fn start(program: &Path, folder: &Path, place: Place) -> anyhow::Result<Running> {
@@ -28,6 +31,7 @@ pub(super) async fn start(program: &Path, folder: &Path, place: Place) -> anyhow
 fn settings(place: Place) -> String {
     let durability = place.durability();
     format!(
-        "[storage]\ndurability = \"{durability}\"\n\n[queue]\ncapacity = {QUEUE_CAPACITY}\n\n[log]\nfilter = \"warn\"\n"
+        "[storage]\ndurability = \"{durability}\"\n\n[queue]\ncapacity = {QUEUE_CAPACITY}\n\n[log]\nfilter = \"warn\"\n\n\
+        [ingest.limits]\nstreams = {STREAMS}\nconnections = {STREAMS}\nconnections_per_address = {STREAMS}\n"
     )
 }

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use serde::Deserialize;
 use tempfile::TempDir;
 
 pub(crate) use self::headworks::QUEUE_CAPACITY;
@@ -36,7 +37,8 @@ impl fmt::Display for Subject {
 }
 
 /// Where the subject's data is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Place {
     /// In memory (`/dev/shm`), and Headworks does not wait for the disk: the cost of the program alone.
     Memory,
