@@ -4,6 +4,7 @@ mod audit;
 mod config;
 mod docs;
 mod health;
+mod push;
 mod queue;
 mod serve;
 mod sweep;
@@ -33,6 +34,8 @@ struct Cli {
 enum Command {
     /// Run all of it in one process, on local disk and SQLite.
     Serve(serve::ServeArgs),
+    /// Upload files and folders, many at a time; what broke off goes on when it is run again.
+    Push(push::PushArgs),
     /// Look into the queue, and look after its dead letters.
     Queue(queue::QueueArgs),
     /// Check that every stored object has its row and every row its object, that usage adds up, that no event is there twice.
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(&args),
+        Command::Push(args) => push::run(&args),
         Command::Queue(args) => queue::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Sweep(args) => sweep::run(&args),
