@@ -18,6 +18,8 @@ use tokio::{
 const MOST: f64 = 96.0;
 const LEAST: f64 = 4.0;
 
+const CLIENTS: usize = 192;
+
 /// Twice what it may take.
 const SLOW: Duration = Duration::from_secs(2);
 
@@ -55,7 +57,7 @@ async fn a_store_that_becomes_slow_has_few_uploads_waiting_until_it_keeps_up_aga
     fleet.store.plan("PUT", "/o/", Fault::Slow(SLOW), 100_000);
     let end = Instant::now() + Duration::from_secs(20);
     let mut clients = JoinSet::new();
-    for number in 0..2 * MOST as usize {
+    for number in 0..CLIENTS {
         let (uploads, client) = (uploads.clone(), Client::new(address));
         clients.spawn(async move {
             let mut turn = 0;
