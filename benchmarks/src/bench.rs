@@ -76,16 +76,16 @@ impl Journey {
         title: "The whole way: 10 KiB uploads through a fleet until their rows are there",
         notes: &[
             "One headworks-ingest and one headworks-processor, Redis (synced once a second), PostgreSQL (synced), and an S3 server or files in memory. \
-             64 clients for 20 s, each with one upload after the other; the rate is counted until the last row is there.",
+             64 clients for 20 s, each with one upload after the other; the rate is counted until the last row is there. *At once*: so many clients of \
+             one project with one upload each, to an idle fleet.",
             "*201 to row* is from the moment the client has its answer to the row's commit, as PostgreSQL notes it.",
         ],
     };
 
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
         let programs = self.common.programs();
-        let stores = [journey::Bytes::S3, journey::Bytes::Files];
-        let all = turns::take(&stores, self.common.repetitions, async |store| {
-            journey::once(store, &programs).await
+        let all = turns::take(&journey::Way::ALL, self.common.repetitions, async |way| {
+            journey::once(way, &programs).await
         });
         Self::PAGE.tell(&journey::table(&all.await?), self.common.repetitions, &[], self.common.write)
     }

@@ -25,6 +25,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use headworks_tests::raise_file_limit;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -106,6 +107,7 @@ async fn run_or_interrupt(command: Command) -> anyhow::Result<()> {
 }
 
 async fn obey(command: Command) -> anyhow::Result<()> {
+    raise_file_limit()?;
     match command {
         Command::Run(args) => run(&args).await,
         Command::Drain(args) => args.run().await,

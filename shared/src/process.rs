@@ -143,7 +143,9 @@ pub fn work(
     work: impl AsyncFnOnce(&mut Signals) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
     logs::start(&settings.log);
-    raise_file_limit();
+    if let Err(error) = raise_file_limit() {
+        warn!(error = %Report(&error), "the limit of open files stays as it is");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -305,12 +307,13 @@ impl Signals {
     }
 }
 
-/// Every stream takes a file or two, and a socket.
-fn raise_file_limit() {
+/// Lets this process open as many files and sockets as it may: every stream takes a file or two, and a socket.
+///
+/// # Errors
+/// When the kernel does not let it.
+pub fn raise_file_limit() -> std::io::Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(error = %Report(&error), "the limit of open files stays as it is");
-    }
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }

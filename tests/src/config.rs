@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
+use crate::Group;
+
 /// A file system of its own, seen by the process under test alone; it goes when the process goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Mount {
@@ -27,12 +29,13 @@ pub struct Config {
     announced: Vec<&'static str>,
     pub(crate) mount: Option<Mount>,
     pub(crate) files: Option<u64>,
+    pub(crate) group: Option<Group>,
     pub(crate) listen: String,
 }
 
 impl Config {
-    /// The defaults, but for: a sweep that looks every second, and marks for memory and disk that only the test itself can reach,
-    /// not whatever else runs on this machine.
+    /// The defaults, but for: a sweep that looks every second, and marks for memory, disk and a slow store that only the test itself can
+    /// reach, not whatever else runs on this machine.
     ///
     /// # Errors
     /// When there is no room for a temporary folder.
@@ -55,6 +58,7 @@ impl Config {
             announced: Vec::new(),
             mount: None,
             files: None,
+            group: None,
             listen: "127.0.0.1:0".to_owned(),
         };
         config
@@ -65,6 +69,7 @@ impl Config {
             .set("memory.critical", 99)
             .set("disk.shut_below", 1)
             .set("disk.open_above", 2)
+            .text("ingest.limits.store_within", "10m")
     }
 
     /// Sets a number, a truth or a list.
@@ -99,6 +104,13 @@ impl Config {
     #[must_use]
     pub fn files(mut self, most: u64) -> Self {
         self.files = Some(most);
+        self
+    }
+
+    /// Has the process enter a control group.
+    #[must_use]
+    pub fn group(mut self, group: &Group) -> Self {
+        self.group = Some(group.clone());
         self
     }
 

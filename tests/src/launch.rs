@@ -40,11 +40,15 @@ fn wrapped(config: &Config, binary: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// The command, with a bound on its open files if the test wants one.
+/// The command, with a bound on its open files or in a control group if the test wants that.
 fn limited(config: &Config, binary: &Path) -> Command {
-    let Some(files) = config.files else { return Command::new(binary) };
+    let (first, with) = match (config.files, &config.group) {
+        (Some(files), _) => ("ulimit -n \"$0\"", files.to_string().into()),
+        (None, Some(group)) => ("echo $$ > \"$0\"", group.entrance().into_os_string()),
+        (None, None) => return Command::new(binary),
+    };
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string()]).arg(binary);
+    command.args(["-c", &format!("{first} && exec \"$@\"")]).arg(with).arg(binary);
     command
 }
 

@@ -6,7 +6,8 @@
 
 pub mod answer;
 pub mod binary;
-pub mod client;
+pub mod cgroup;
+mod client;
 pub mod config;
 pub mod digest;
 pub mod fleet;
@@ -24,9 +25,11 @@ pub mod until;
 pub mod webhook;
 
 pub use answer::Answer;
+pub use cgroup::Group;
 pub use client::Client;
 pub use config::{Config, Mount};
 pub use fleet::Fleet;
+pub use headworks_shared::process::raise_file_limit;
 pub use metrics::Metrics;
 pub use process::{Exit, Headworks};
 pub use raw::Raw;

@@ -49,6 +49,37 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// What is sent where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// Where the bytes go.
+    pub(crate) bytes: Bytes,
+    /// So many uploads at once, and no more of them; else a load that goes on.
+    pub(crate) burst: Option<usize>,
+}
+
+impl Way {
+    /// All that are measured.
+    pub(crate) const ALL: [Self; 6] = [
+        Self { bytes: Bytes::S3, burst: None },
+        Self { bytes: Bytes::Files, burst: None },
+        Self { bytes: Bytes::S3, burst: Some(30) },
+        Self { bytes: Bytes::S3, burst: Some(50) },
+        Self { bytes: Bytes::Files, burst: Some(30) },
+        Self { bytes: Bytes::Files, burst: Some(50) },
+    ];
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, burst } = self;
+        match burst {
+            Some(uploads) => write!(f, "{bytes}, {uploads} at once"),
+            None => bytes.fmt(f),
+        }
+    }
+}
+
 /// One run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
@@ -69,9 +100,9 @@ pub(crate) struct Sample {
 ///
 /// # Errors
 /// When something does not start, or a row is missing in the end.
-pub(crate) async fn once(bytes: Bytes, programs: &Programs) -> anyhow::Result<Sample> {
+pub(crate) async fn once(way: Way, programs: &Programs) -> anyhow::Result<Sample> {
     let folder = tempfile::Builder::new().prefix("headworks-bench-").tempdir_in("/dev/shm")?;
-    let bucket = match bytes {
+    let bucket = match way.bytes {
         Bytes::S3 => Some(s3(programs, folder.path()).await?),
         Bytes::Files => None,
     };
@@ -85,7 +116,7 @@ pub(crate) async fn once(bytes: Bytes, programs: &Programs) -> anyhow::Result<Sa
     };
     let before = (ingest.tree().cpu_seconds()?, servers()?, own_cpu_seconds()?);
     let begun = Instant::now();
-    let loaded = load::run(plan(address)).await?;
+    let loaded = load::run(plan(address, way.burst)).await?;
     let generator = own_cpu_seconds()? - before.2;
     let database = fleet.postgres.connect(&fleet.database).await?;
     let acknowledged = loaded.tally.acknowledged();
@@ -107,17 +138,17 @@ pub(crate) async fn once(bytes: Bytes, programs: &Programs) -> anyhow::Result<Sa
     })
 }
 
-fn plan(target: std::net::SocketAddr) -> Plan {
+fn plan(target: std::net::SocketAddr, burst: Option<usize>) -> Plan {
     Plan {
         target,
         prefix: "/v1/files/up".into(),
         projects: 0,
-        connections: CLIENTS,
+        connections: burst.unwrap_or(CLIENTS),
         body_bytes: BODY,
         framing: Framing::Length,
         trickle: None,
         duration: LOAD,
-        requests: u64::MAX,
+        requests: burst.map_or(u64::MAX, |uploads| uploads as u64),
         deadline: Duration::from_secs(30),
         remembers: true,
     }
@@ -157,17 +188,18 @@ async fn lags(database: &Client, tally: &Tally) -> anyhow::Result<Histogram<u64>
 }
 
 /// The table of all runs' medians.
-pub(crate) fn table(all: &[(Bytes, Vec<Sample>)]) -> String {
+pub(crate) fn table(all: &[(Way, Vec<Sample>)]) -> String {
     let mut table = String::from(
-        "| bytes in | uploads/s to the row | least–most | 201 p99 ms | 201 to row p50 ms | p99 ms | errors | CPU s / 1,000: ingest | processor | servers | generator |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        "| bytes in | uploads/s to the row | least–most | s to the last row | 201 p99 ms | 201 to row p50 ms | p99 ms | errors | CPU s / 1,000: ingest | processor | servers | generator |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
-    for (bytes, samples) in all {
+    for (way, samples) in all {
         let each = |value: fn(&Sample) -> f64| median(samples, |it| value(it) / it.uploads * 1e3);
         table += &format!(
-            "| {bytes} | {:.0} | {} | {:.1} | {:.1} | {:.1} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} |\n",
+            "| {way} | {:.0} | {} | {:.2} | {:.1} | {:.1} | {:.1} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} |\n",
             median(samples, |it| it.uploads / it.seconds),
             spread(samples.iter().map(|it| it.uploads / it.seconds)),
+            median(samples, |it| it.seconds),
             median(samples, |it| it.answered_p99_ms),
             median(samples, |it| it.lag_p50_ms),
             median(samples, |it| it.lag_p99_ms),

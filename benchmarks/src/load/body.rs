@@ -41,8 +41,8 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// In how many pieces a body goes that takes its time.
-const PIECES: u32 = 64;
+/// In how many pieces a body goes that takes its time; more, if they were larger than a frame.
+const PIECES: u64 = 64;
 
 /// What is left to be sent of one body.
 #[derive(Debug)]
@@ -71,18 +71,18 @@ impl Filler {
 
     /// The same, sent over so long a time.
     pub(crate) fn over(self, time: Option<Duration>) -> Self {
-        let trickle = time.map(|time| Trickle {
-            bytes: usize::try_from(self.left.div_ceil(PIECES.into())).unwrap_or(FRAME).max(1),
-            every: time / PIECES,
-            next: Box::pin(sleep_until(Instant::now())),
-        });
+        let bytes = usize::try_from(self.left.div_ceil(PIECES)).unwrap_or(FRAME).clamp(1, FRAME);
+        let pieces = self.left.div_ceil(bytes as u64).max(1);
+        let every = |time: Duration| time.div_f64(pieces as f64);
+        let next = || Box::pin(sleep_until(Instant::now()));
+        let trickle = time.map(|time| Trickle { bytes, every: every(time), next: next() });
         Self { trickle, ..self }
     }
 
     /// The next slice; `None` when all was given.
     fn next(&mut self) -> Option<Bytes> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let most = self.trickle.as_ref().map_or(FRAME, |trickle| trickle.bytes.min(FRAME));
+        let most = self.trickle.as_ref().map_or(FRAME, |trickle| trickle.bytes);
         let length = left.min(most).min(BLOCK - self.at);
         if length == 0 {
             return None;

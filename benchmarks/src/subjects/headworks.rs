@@ -1,4 +1,5 @@
-//! Headworks, all in one process, with its default settings but for its durability, its queue's capacity, its most uploads at once and its log.
+//! Headworks, all in one process, with its default settings but for its durability, its queue's capacity, its most uploads at once
+//! and its log.
 
 use std::{fs, path::Path, process::Command};
 
@@ -32,6 +33,6 @@ fn settings(place: Place) -> String {
     let durability = place.durability();
     format!(
         "[storage]\ndurability = \"{durability}\"\n\n[queue]\ncapacity = {QUEUE_CAPACITY}\n\n[log]\nfilter = \"warn\"\n\n\
-        [ingest.limits]\nstreams = {STREAMS}\nconnections = {STREAMS}\nconnections_per_address = {STREAMS}\n"
+        [ingest.limits]\nstreams = {STREAMS}\nconnections = {STREAMS}\nconnections_per_address = 100\n"
     )
 }

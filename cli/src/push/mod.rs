@@ -37,7 +37,7 @@ use clap::{Args, ValueEnum};
 use headworks_shared::{
     config::Span,
     model::{self, ObjectPath, Scope},
-    process::Unusable,
+    process::{Unusable, raise_file_limit},
 };
 
 use self::{
@@ -140,7 +140,8 @@ fn prepare(args: &PushArgs) -> anyhow::Result<impl FnOnce() -> anyhow::Result<Ru
     let prefix = args.prefix.as_ref().map(ToString::to_string).unwrap_or_default();
     let (patience, verbose) = (args.patience, args.verbose);
     Ok(move || {
-        raise_file_limit();
+        // Every stream takes a file and a socket. Where the limit stays as it is, files beyond it fail and say so.
+        raise_file_limit().ok();
         let (pace, board) = (Arc::new(Pace::new(parallel)), Arc::new(Board::new(verbose)));
         let sending = Sending { target, client, pace, board, patience };
         Ok(Run { paths, prefix, parallel, manifest, done, sending })
@@ -154,12 +155,4 @@ fn remembered(path: &Path) -> anyhow::Result<(Option<Manifest>, Done)> {
         Err(error @ manifest::Error::Io(..)) => Err(error.into()),
         Err(mistake) => Err(Unusable::new(mistake).into()),
     }
-}
-
-/// Every stream takes a file and a socket. Where the limit stays as it is, files beyond it fail and say so.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).ok();
 }

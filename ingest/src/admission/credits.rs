@@ -70,9 +70,20 @@ struct State {
     until: Instant,
     /// How often the queue was asked for credits.
     questions: u64,
-    /// The last question that came to an end, and whether the queue answered it.
-    last_answer: (u64, bool),
+    /// The last question that came to an end, and what became of it for each priority.
+    last_answer: (u64, [Answered; 3]),
     pace: Pace,
+}
+
+/// What came of a question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answered {
+    /// All that was asked for.
+    Enough,
+    /// The queue has no room for more.
+    Short,
+    /// Nothing.
+    NotAtAll,
 }
 
 /// How fast the queue drains, in jobs a second.
@@ -100,7 +111,7 @@ impl Credits {
                 used_at: [None; 3],
                 until: Instant::now(),
                 questions: 0,
-                last_answer: (0, true),
+                last_answer: (0, [Answered::Enough; 3]),
                 pace: Pace::default(),
             }),
             wanted: Notify::new(),
@@ -118,8 +129,8 @@ impl Credits {
         if let Some(credit) = self.try_take(priority) {
             return Ok(credit);
         }
-        let (begun, asked_before) = (Instant::now(), self.state().questions);
-        let _counted = Waiting::new(self, priority);
+        let begun = Instant::now();
+        let (_counted, asked_before) = Waiting::begin(self, priority);
         loop {
             let answered = self.answered.notified();
             let mut answered = std::pin::pin!(answered);
@@ -127,10 +138,16 @@ impl Credits {
             if let Some(credit) = self.try_take(priority) {
                 return Ok(credit);
             }
-            let (question, reached) = self.state().last_answer;
-            let hold = if question > asked_before { hold } else { hold.max(ANSWER) };
+            let (question, answer) = self.state().last_answer;
+            let why = match answer[priority.index()] {
+                Answered::Short => NoCredit::Full,
+                // That it has enough is of no use where it takes too long to say so.
+                Answered::Enough | Answered::NotAtAll => NoCredit::Unreachable,
+            };
+            let is_told = question > asked_before && answer[priority.index()] != Answered::Enough;
+            let hold = if is_told { hold } else { hold.max(ANSWER) };
             if timeout_at(begun + hold, answered).await.is_err() {
-                return Err(if reached { NoCredit::Full } else { NoCredit::Unreachable });
+                return Err(why);
             }
         }
     }
@@ -196,10 +213,17 @@ impl Credits {
                 None
             }
         };
-        let short = grant.is_none_or(|grant| grant.held.iter().zip(want).any(|(held, want)| *held < want));
-        self.state().accept(question, grant, spent_before);
+        let answer = std::array::from_fn(|of| match grant {
+            None => Answered::NotAtAll,
+            Some(grant) if grant.held[of] < want[of] => Answered::Short,
+            Some(_) => Answered::Enough,
+        });
+        let mut state = self.state();
+        state.last_answer = (question, answer);
+        state.accept(grant, spent_before);
+        drop(state);
         self.answered.notify_waiters();
-        short
+        answer != [Answered::Enough; 3]
     }
 
     /// Learns the queue's pace from its depth.
@@ -224,15 +248,23 @@ impl Credits {
 struct Waiting<'a>(&'a Credits, Priority);
 
 impl<'a> Waiting<'a> {
-    fn new(credits: &'a Credits, priority: Priority) -> Self {
-        credits.state().waiting[priority.index()] += 1;
-        Self(credits, priority)
+    /// Also says how many questions were asked without it.
+    fn begin(credits: &'a Credits, priority: Priority) -> (Self, u64) {
+        let mut state = credits.state();
+        state.waiting[priority.index()] += 1;
+        (Self(credits, priority), state.questions)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.state().waiting[self.1.index()] -= 1;
+        let mut state = self.0.state();
+        let of = self.1.index();
+        state.waiting[of] -= 1;
+        // What was asked for who has gone is of use to others.
+        if state.held[of].saturating_sub(state.promised[of] + state.waiting[of]) > 2 * self.0.block {
+            self.0.wanted.notify_one();
+        }
     }
 }
 
@@ -249,8 +281,7 @@ impl State {
     }
 
     /// What was spent while the question was on its way may or may not be in the answer; it is taken off, to be safe.
-    fn accept(&mut self, question: u64, grant: Option<Grant>, spent_before: [usize; 3]) {
-        self.last_answer = (question, grant.is_some());
+    fn accept(&mut self, grant: Option<Grant>, spent_before: [usize; 3]) {
         let Some(grant) = grant else { return };
         self.held =
             std::array::from_fn(|of| grant.held[of].saturating_sub(self.spent[of] - spent_before[of]));
@@ -299,15 +330,17 @@ impl Credit {
         let mut state = self.credits.state();
         let of = self.priority.index();
         state.held[of] = state.held[of].saturating_sub(1);
+        state.promised[of] -= 1;
         state.spent[of] += 1;
+        drop(state);
         Ok(())
     }
 }
 
 impl Drop for Credit {
     fn drop(&mut self) {
-        self.credits.state().promised[self.priority.index()] -= 1;
         if !self.spent {
+            self.credits.state().promised[self.priority.index()] -= 1;
             self.credits.answered.notify_waiters();
         }
     }
@@ -326,7 +359,7 @@ mod tests {
             used_at: [None; 3],
             until: Instant::now(),
             questions: 0,
-            last_answer: (0, true),
+            last_answer: (0, [Answered::Enough; 3]),
             pace: Pace::default(),
         }
     }
@@ -345,7 +378,7 @@ mod tests {
     async fn what_was_spent_meanwhile_is_not_trusted_twice() {
         let mut state = state(10, 4);
         state.spent = [0, 3, 0];
-        state.accept(1, Some(Grant { held: [0, 68, 0], until: Instant::now() }), [0, 1, 0]);
+        state.accept(Some(Grant { held: [0, 68, 0], until: Instant::now() }), [0, 1, 0]);
         assert_eq!(state.held, [0, 66, 0]);
     }
 

@@ -1,9 +1,10 @@
 //! How many uploads may be in flight: as many as the settings allow while storage keeps up, fewer while it does not.
 //!
-//! Additive increase, multiplicative decrease, as TCP does it (RFC 5681): a second in which storage was late or failed more than once
-//! in ten times halves what is in flight, and each good one adds a 16th of the whole. What is late shows only when it comes back, so
-//! after a cut no other is made for as long as storage has. So a store that slows down has as many uploads waiting for it as it gets
-//! done in that time, and not all that may be.
+//! Additive increase, multiplicative decrease, as TCP does it (RFC 5681): where storage was late or failed once in ten times, what is in
+//! flight is halved; else each second adds a 16th of the whole. What is late shows only when it comes back, so after a cut no other is
+//! made for as long as storage has. So a store that slows down has about as many uploads waiting for it as it gets done in that time,
+//! and not all that may be. Only what is behind an upload's last byte is measured: all before it also waits for the client, or for
+//! room in memory.
 
 use std::{
     pin::pin,
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::body::Hand;
+use crate::body::Tail;
 
 /// The part of the whole by which a good second raises the limit.
 const STEPS: usize = 16;
@@ -33,7 +34,7 @@ pub(crate) struct Bounds {
     pub(crate) least: usize,
     /// The most.
     pub(crate) most: usize,
-    /// How long storage may take for what it has in hand.
+    /// How long storage may take behind the last byte of a small upload.
     pub(crate) within: Duration,
 }
 
@@ -68,6 +69,12 @@ struct Tally {
     late: u32,
 }
 
+impl Tally {
+    fn count(self) -> u32 {
+        self.in_time.saturating_add(self.late)
+    }
+}
+
 /// An upload's turn, until it is answered.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -94,13 +101,13 @@ impl Streams {
     /// Waits for a put, and counts how storage does; as late also while it is at it.
     pub(crate) async fn watch<T>(
         &self,
-        hand: &Hand,
+        tail: &Tail,
         put: impl Future<Output = Result<T, PutError>>,
     ) -> Result<T, PutError> {
         let mut put = pin!(put);
         loop {
             let ended = timeout(self.bounds.within, put.as_mut()).await;
-            let late = hand.held() >= self.bounds.within;
+            let late = tail.is_late(self.bounds.within);
             match ended {
                 Ok(Err(PutError::Unavailable { .. })) => self.count(true),
                 Ok(Err(PutError::Body(_) | PutError::Full)) => {}
@@ -123,8 +130,11 @@ impl Streams {
     /// Moves the limit by what has happened since the last time; to be called once a second. Answers with the limit.
     pub(crate) fn look(&self, now: Instant) -> usize {
         let state = &mut *self.state();
-        let tally = std::mem::take(&mut state.tally);
-        let before = state.limit;
+        let (tally, before) = (state.tally, state.limit);
+        // A few say nothing: they wait for more.
+        if tally.late == 0 || tally.count() >= LATE_ONE_IN {
+            state.tally = Tally::default();
+        }
         let recent = state.cut_at.is_some_and(|at| now.duration_since(at) < self.bounds.within);
         state.limit = next(self.bounds, before, state.in_flight, tally, recent);
         if state.limit < before {
@@ -161,8 +171,9 @@ impl Drop for Turn {
 
 /// The limit after a second.
 fn next(bounds: Bounds, limit: usize, in_flight: usize, tally: Tally, cut_recently: bool) -> usize {
-    let many_late = tally.late > 0 && tally.late.saturating_mul(LATE_ONE_IN) >= tally.late + tally.in_time;
-    if cut_recently {
+    let few = tally.late > 0 && tally.count() < LATE_ONE_IN;
+    let many_late = tally.late > 0 && tally.late.saturating_mul(LATE_ONE_IN) >= tally.count();
+    if cut_recently || few {
         limit
     } else if many_late {
         (limit.min(in_flight) / 2).clamp(bounds.least, limit)
@@ -174,7 +185,7 @@ fn next(bounds: Bounds, limit: usize, in_flight: usize, tally: Tally, cut_recent
 /// Once when it begins, and once when it is over.
 fn tell(bounds: Bounds, before: usize, limit: usize, Tally { in_time, late }: Tally) {
     if limit < before && before == bounds.most {
-        warn!(limit, within = ?bounds.within, late, in_time, "storage is slow, fewer uploads are let in");
+        warn!(limit, within = ?bounds.within, late, in_time, "storage is slow or fails, fewer uploads are let in");
     } else if limit == bounds.most && before < limit {
         info!(limit, "storage keeps up again");
     }
@@ -202,6 +213,8 @@ mod tests {
         assert_eq!(next(BOUNDS, 20, 20, GOOD, false), 24);
         assert_eq!(next(BOUNDS, 63, 20, Tally::default(), false), 64);
         assert_eq!(next(BOUNDS, 20, 20, GOOD, true), 20);
+        let few = Tally { in_time: 0, late: 9 };
+        assert_eq!(next(BOUNDS, 20, 20, few, false), 20, "nine say nothing yet");
     }
 
     #[tokio::test(start_paused = true)]
@@ -211,7 +224,7 @@ mod tests {
         for _ in 0..4 {
             turns.push(streams.turn().await);
         }
-        streams.count(true);
+        (0..LATE_ONE_IN).for_each(|_| streams.count(true));
         assert_eq!(streams.look(Instant::now()), 2);
         let another = || timeout(Duration::from_secs(1), streams.turn());
         turns.truncate(2);

@@ -2,8 +2,8 @@
 
 mod announced;
 mod frames;
-mod hand;
 mod pace;
+mod tail;
 
 use std::{
     fmt,
@@ -11,20 +11,18 @@ use std::{
     time::Duration,
 };
 
+use self::pace::Pace;
+pub(crate) use self::{
+    announced::Announced,
+    frames::{Frame, Frames, IncomingFrames},
+    pace::Timer,
+    tail::Tail,
+};
 use bytes::Bytes;
 use headworks_shared::{
     config::settings::Ingest as Settings,
     model::{Hasher, Seal},
     storage::{BodyError, Source},
-};
-use tokio::time::Instant;
-
-use self::pace::Pace;
-pub(crate) use self::{
-    announced::Announced,
-    frames::{Frame, Frames, IncomingFrames},
-    hand::Hand,
-    pace::Timer,
 };
 
 /// How many bytes are looked at to tell what they are.
@@ -68,8 +66,7 @@ pub(crate) struct UploadBody<F> {
     first_bytes: Vec<u8>,
     sniffed: Option<&'static str>,
     timer: Timer,
-    hand: Hand,
-    last_byte_at: Option<Instant>,
+    tail: Tail,
     ended: bool,
 }
 
@@ -92,20 +89,14 @@ impl<F: Frames> UploadBody<F> {
             first_bytes: Vec::new(),
             sniffed: None,
             timer: bounds.timer(),
-            hand: Hand::new(),
-            last_byte_at: None,
+            tail: Tail::default(),
             ended: false,
         }
     }
 
-    /// What storage has in hand of it.
-    pub(crate) fn hand(&self) -> Hand {
-        self.hand.clone()
-    }
-
-    /// When the last byte came.
-    pub(crate) fn last_byte_at(&self) -> Option<Instant> {
-        self.last_byte_at
+    /// What is behind its last byte.
+    pub(crate) fn tail(&self) -> Tail {
+        self.tail.clone()
     }
 
     /// Whether there may be bytes that were not read.
@@ -144,7 +135,7 @@ impl<F: Frames> UploadBody<F> {
 
     fn end(&mut self) -> Result<(), BodyError> {
         self.ended = true;
-        self.last_byte_at = Some(Instant::now());
+        self.tail.begin(self.received);
         if self.length.is_some_and(|length| length != self.received) {
             return Err(BodyError::Client { received: self.received });
         }
@@ -167,7 +158,6 @@ impl<F: Frames> Source for UploadBody<F> {
     }
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        self.hand.take();
         while !self.ended {
             let frame = match self.frames.poll_frame(context, self.received) {
                 Poll::Ready(frame) => frame,
@@ -187,15 +177,11 @@ impl<F: Frames> Source for UploadBody<F> {
                 Err(error) => Err(error),
             };
             match result {
-                Ok(Some(chunk)) => {
-                    self.hand.give();
-                    return Poll::Ready(Some(Ok(chunk)));
-                }
+                Ok(Some(chunk)) => return Poll::Ready(Some(Ok(chunk))),
                 Ok(None) => {}
                 Err(error) => return self.fail(error),
             }
         }
-        self.hand.give();
         Poll::Ready(None)
     }
 

@@ -113,11 +113,11 @@ pub(crate) async fn one<F: Frames>(
     }
     let mut envelope = wants.envelope(path, context);
     envelope.marker = marker;
-    let hand = body.hand();
+    let tail = body.tail();
     let put = app.stack.blobs.put(&key, &envelope, &mut body);
-    match app.admission.streams.watch(&hand, put).await {
+    match app.admission.streams.watch(&tail, put).await {
         Ok(seal) => {
-            let begun = Begun::Now { last_byte_at: body.last_byte_at() };
+            let begun = Begun::Now { last_byte_at: tail.began() };
             finish(app, wants, Stored { id, envelope, seal }, credit, begun).await
         }
         // Another try of the same upload was quicker. A store that is asked before the body says so before it is read.

@@ -31,6 +31,8 @@ use crate::{Processor, purge};
 const RECENT: Duration = Duration::from_secs(10 * 60);
 /// How far the deep round looks back at least: an upload that began before may be found by none.
 pub const DEEP: Duration = Duration::from_secs(26 * 3600);
+/// The longest time until the first round.
+const FIRST: Duration = Duration::from_secs(60);
 /// How many uploads without worth are looked up at once.
 const PAGE: usize = 1000;
 
@@ -74,13 +76,13 @@ pub async fn sweep_once(stack: &Stack, settings: &Settings, reach: Reach) -> Res
     Sweeper::new(stack, &settings.processor.sweep).sweep(reach).await
 }
 
-/// Sweeps while it leads: deeply at first and then by the clock, until the stop. Of many processors one leads. Those that start together
-/// do not sweep together, and first of all is the work that waits.
+/// Sweeps while it leads: deeply at first and then by the clock, until the stop. Of many processors one leads. The work that waits at
+/// the start goes first.
 pub(crate) async fn run(processor: Arc<Processor>, stop: Stop) {
     let settings = &processor.settings.sweep;
     let mut sweeper = Sweeper::new(&processor.stack, settings);
     let (mut lead, mut deep_at) = (None, Instant::now());
-    let mut pause = settings.every.0.mul_f64(fastrand::f64());
+    let mut pause = settings.every.0.min(FIRST).mul_f64(fastrand::f64());
     while stop.run_until_cancelled(sleep(pause)).await.is_some() {
         let round = async {
             if keep_lead(&processor, &mut lead).await? {

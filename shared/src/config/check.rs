@@ -134,7 +134,8 @@ impl Limits {
             streams_min,
             store_within,
             connections,
-            connections_per_address,
+            // Bounded by its type.
+            connections_per_address: _,
             hold,
             buffer,
             header_timeout,
@@ -148,7 +149,6 @@ impl Limits {
         rules.within("ingest.limits.streams_min", *streams_min, &(1..=1_000_000));
         rules.within("ingest.limits.store_within", *store_within, &(ms(100)..=s(HOUR)));
         rules.within("ingest.limits.connections", *connections, &(1..=1_000_000));
-        rules.within("ingest.limits.connections_per_address", *connections_per_address, &(1..=1_000_000));
         rules.within("ingest.limits.hold", *hold, &(s(0)..=s(MINUTE)));
         rules.within("ingest.limits.buffer", *buffer, &(ByteSize::mib(1)..=ByteSize(1 << 40)));
         rules.within("ingest.limits.header_timeout", *header_timeout, &(s(1)..=s(10 * MINUTE)));

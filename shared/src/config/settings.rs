@@ -101,7 +101,7 @@ pub struct Limits {
     pub streams_min: usize,
     pub store_within: Span,
     pub connections: usize,
-    pub connections_per_address: usize,
+    pub connections_per_address: Percent,
     pub hold: Span,
     pub buffer: ByteSize,
     pub header_timeout: Span,

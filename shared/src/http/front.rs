@@ -41,4 +41,8 @@ impl<R: Routes> Handler for Front<R> {
         self.metrics.answered(route, reply.status(), begun.elapsed());
         reply
     }
+
+    fn turned_away(&self) {
+        self.metrics.turned_away();
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec};
 
 use crate::telemetry::metrics::Registry;
 
@@ -12,6 +12,7 @@ use crate::telemetry::metrics::Registry;
 pub struct Metrics {
     requests: IntCounterVec,
     seconds: HistogramVec,
+    turned_away: IntCounter,
 }
 
 impl Metrics {
@@ -28,12 +29,21 @@ impl Metrics {
                 "Time from a request's head to the head of its answer.",
                 &["route"],
             ),
+            turned_away: registry.counter(
+                "headworks_connections_turned_away_total",
+                "Connections that were answered 429, because their address had as many as it may.",
+            ),
         };
         for route in routes {
             metrics.requests.with_label_values(&[*route, "200"]);
             metrics.seconds.with_label_values(&[*route]);
         }
         metrics
+    }
+
+    /// Counts a connection that was not listened to.
+    pub fn turned_away(&self) {
+        self.turned_away.inc();
     }
 
     /// Counts an answer.

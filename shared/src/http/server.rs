@@ -1,6 +1,6 @@
 //! The accept loop and its connections: bounded in number, in time and in what each may hold.
 //!
-//! Who is over a limit waits in the kernel's backlog. A connection ends with a lingering close: an answer that was sent before the
+//! Who is over the limit waits in the kernel's backlog; who has more than an address may have is told so. A connection ends with a lingering close: an answer that was sent before the
 //! body was read would be lost otherwise, because the kernel resets a connection that is closed with unread bytes. Only who took
 //! nothing of an answer is reset, so that the kernel keeps nothing for it.
 
@@ -39,6 +39,9 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How long, between two requests: only the next one may be on its way.
 const IDLE_LINGER: Duration = Duration::from_millis(200);
 
+/// How many of those that were turned away are told so at once.
+const FAREWELLS: usize = 64;
+
 /// When a client may come back whose address has too many connections.
 const TURNED_AWAY: Duration = Duration::from_secs(1);
 
@@ -49,6 +52,9 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 pub trait Handler: Send + Sync + 'static {
     /// The answer to a request. Dropped when the client goes away.
     fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+
+    /// A connection was not listened to, because its address has too many.
+    fn turned_away(&self) {}
 }
 
 /// Opens a listener with buffers of a known size, which its connections inherit.
@@ -87,7 +93,8 @@ impl From<&Limits> for Rules {
     fn from(limits: &Limits) -> Self {
         Self {
             connections: limits.connections,
-            connections_per_address: limits.connections_per_address,
+            connections_per_address: (limits.connections * usize::from(limits.connections_per_address.0))
+                .div_ceil(100),
             header_timeout: limits.header_timeout.0,
             max_age: limits.max_connection_age.0,
             stall_timeout: limits.stall_timeout.0,
@@ -106,6 +113,7 @@ pub async fn serve<H: Handler>(
 ) {
     let permits = Arc::new(Semaphore::new(rules.connections));
     let (live, addresses) = (Live::default(), Addresses::new(rules.connections_per_address));
+    let farewells = Arc::new(Semaphore::new(FAREWELLS));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits) => accepted,
@@ -114,7 +122,12 @@ pub async fn serve<H: Handler>(
         match accepted {
             Ok((stream, peer, permit)) => {
                 let Some(counted) = addresses.enter(peer.ip()) else {
-                    tasks.spawn("connection too many", move |_| turn_away(stream, peer, permit));
+                    handler.turned_away();
+                    debug!(%peer, "connection turned away, its address has too many");
+                    // Beyond these it is closed without a word.
+                    if let Ok(farewell) = Arc::clone(&farewells).try_acquire_owned() {
+                        tasks.spawn("farewell", move |_| turn_away(stream, rules.linger, farewell));
+                    }
                     continue;
                 };
                 let (handler, held) = (Arc::clone(&handler), (permit, counted, live.enter()));
@@ -189,17 +202,16 @@ async fn connection<H: Handler>(
     }
 }
 
-/// Answers a connection that its address has too many of, whatever it was going to ask; reads no more than is there.
-async fn turn_away(mut stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
-    debug!(%peer, "connection turned away, its address has too many");
+/// Answers a connection that its address has too many of, whatever it was going to ask.
+async fn turn_away(mut stream: TcpStream, linger: u64, _farewell: OwnedSemaphorePermit) {
     let problem = Problem::new(Code::TooManyConnections).retry_after(TURNED_AWAY).close();
     let said = async {
         if stream.write_all(&last_word(&problem)).await.is_ok() {
-            farewell(stream, End::Said, SOCKET_BUFFER as u64).await;
+            farewell(stream, End::Said, linger).await;
         }
     };
-    // What it costs is bounded by the global limit, which it counts for as long.
-    let _ = timeout(IDLE_LINGER, said).await;
+    // Who does not read it in time does not want to know.
+    let _ = timeout(LINGER, said).await;
 }
 
 /// Says the last word where hyper could not, and closes so that the client can read it.

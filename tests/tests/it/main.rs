@@ -22,6 +22,7 @@ mod push;
 mod read;
 mod refuse;
 mod slow;
+mod squeezed;
 mod start;
 mod stop;
 mod upload;

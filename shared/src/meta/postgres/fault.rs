@@ -89,7 +89,9 @@ impl Fault {
             Self::Value(_) => true,
             // Data exceptions, constraints, and what is larger than the database allows; none of them passes by itself.
             Self::Database(error) => error.code().is_some_and(|code| {
-                ["22", "23", "54"].iter().any(|class| code.code().starts_with(class)) && !self.is_collision()
+                ["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
+                    && !self.is_collision()
+                    && !self.is_known()
             }),
             _ => false,
         }

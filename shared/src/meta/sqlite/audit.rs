@@ -17,10 +17,10 @@ const MAX_LINES: usize = 10_000;
 pub(super) const PAGE: &str = "SELECT l.id, s.org, s.project, l.state, l.purged, l.size
     FROM ledger l JOIN scopes s ON s.id = l.scope WHERE l.id > ?1 ORDER BY l.id LIMIT ?2";
 
-pub(super) const EVENTS_OF: &str = "SELECT id, type FROM events WHERE upload = ?1 ORDER BY seq";
+const EVENTS_OF: &str = "SELECT id, type FROM events WHERE upload = ?1 ORDER BY seq";
 
 /// Each answers with finished lines; most with none.
-const QUESTIONS: [&str; 8] = [
+pub(super) const QUESTIONS: [&str; 8] = [
     include_str!("audit/usage.sql"),
     include_str!("audit/objects_without_ledger.sql"),
     include_str!("audit/ledger_without_object.sql"),

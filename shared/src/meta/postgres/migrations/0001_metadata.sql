@@ -16,7 +16,7 @@ CREATE TABLE scopes (
 
 -- What became of every upload. A row is written once, and changes only from stored to deleted, and from bytes to no bytes.
 CREATE TABLE ledger (
-    id     uuid NOT NULL PRIMARY KEY,
+    id     uuid NOT NULL CONSTRAINT ledger_pkey PRIMARY KEY,
     scope  bigint NOT NULL,
     at     bigint NOT NULL,
     size   bigint NOT NULL CHECK (size >= 0),

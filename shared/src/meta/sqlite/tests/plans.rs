@@ -62,6 +62,19 @@ fn the_newest_letters_and_log_lines_come_from_the_end_of_their_order() {
     assert_eq!(log, ["SCAN l", "SEARCH r USING INTEGER PRIMARY KEY (rowid=?)"]);
 }
 
+/// A million uploads are a million rows in each of three tables.
+#[test]
+fn no_audit_reads_a_table_again_for_each_row_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder));
+    let connection = Connection::open(folder.path().join("headworks.db")).unwrap();
+    for question in audit::QUESTIONS {
+        let plan = plan(&connection, question);
+        let again = plan.windows(2).any(|two| two[0].starts_with("CORRELATED") && two[1].starts_with("SCAN"));
+        assert!(!again, "{question}\n{plan:#?}");
+    }
+}
+
 /// As it would be whenever a value is bound, if SQLite were to look at it: that doubled the time of a batch.
 #[test]
 fn no_statement_is_prepared_anew_for_each_record() {
