@@ -59,6 +59,8 @@ struct State {
     owed: usize,
     in_flight: usize,
     tally: Tally,
+    /// What of it was there when it was looked at last: too few to say anything.
+    looked_at: u32,
     cut_at: Option<Instant>,
 }
 
@@ -67,6 +69,21 @@ struct State {
 struct Tally {
     in_time: u32,
     late: u32,
+}
+
+impl State {
+    /// The tally, to be judged. Too few of whom one was late say nothing yet: they wait for more, and are forgotten when none comes.
+    fn taken(&mut self) -> Option<Tally> {
+        let (count, late) = (self.tally.count(), self.tally.late);
+        let more_come = count > self.looked_at;
+        if late > 0 && count < LATE_ONE_IN && more_come {
+            self.looked_at = count;
+            return None;
+        }
+        self.looked_at = 0;
+        let tally = std::mem::take(&mut self.tally);
+        Some(if late > 0 && count < LATE_ONE_IN { Tally::default() } else { tally })
+    }
 }
 
 impl Tally {
@@ -85,7 +102,8 @@ pub(crate) struct Turn {
 impl Streams {
     pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
         let most = bounds.most.min(Semaphore::MAX_PERMITS);
-        let state = State { limit: most, owed: 0, in_flight: 0, tally: Tally::default(), cut_at: None };
+        let tally = Tally::default();
+        let state = State { limit: most, owed: 0, in_flight: 0, tally, looked_at: 0, cut_at: None };
         let bounds = Bounds { most, least: bounds.least.min(most), ..bounds };
         Arc::new(Self { bounds, turns: Arc::new(Semaphore::new(most)), state: Mutex::new(state) })
     }
@@ -130,13 +148,12 @@ impl Streams {
     /// Moves the limit by what has happened since the last time; to be called once a second. Answers with the limit.
     pub(crate) fn look(&self, now: Instant) -> usize {
         let state = &mut *self.state();
-        let (tally, before) = (state.tally, state.limit);
-        // A few say nothing: they wait for more.
-        if tally.late == 0 || tally.count() >= LATE_ONE_IN {
-            state.tally = Tally::default();
-        }
+        let (tally, before) = (state.taken(), state.limit);
         let recent = state.cut_at.is_some_and(|at| now.duration_since(at) < self.bounds.within);
-        state.limit = next(self.bounds, before, state.in_flight, tally, recent);
+        state.limit = match tally {
+            Some(tally) if !recent => next(self.bounds, before, state.in_flight, tally),
+            _ => before,
+        };
         if state.limit < before {
             state.cut_at = Some(now);
             let cut = before - state.limit;
@@ -147,7 +164,7 @@ impl Streams {
             state.owed -= kept;
             self.turns.add_permits(more - kept);
         }
-        tell(self.bounds, before, state.limit, tally);
+        tell(self.bounds, before, state.limit, tally.unwrap_or_default());
         state.limit
     }
 
@@ -170,12 +187,8 @@ impl Drop for Turn {
 }
 
 /// The limit after a second.
-fn next(bounds: Bounds, limit: usize, in_flight: usize, tally: Tally, cut_recently: bool) -> usize {
-    let few = tally.late > 0 && tally.count() < LATE_ONE_IN;
-    let many_late = tally.late > 0 && tally.late.saturating_mul(LATE_ONE_IN) >= tally.count();
-    if cut_recently || few {
-        limit
-    } else if many_late {
+fn next(bounds: Bounds, limit: usize, in_flight: usize, tally: Tally) -> usize {
+    if tally.late > 0 && tally.late.saturating_mul(LATE_ONE_IN) >= tally.count() {
         (limit.min(in_flight) / 2).clamp(bounds.least, limit)
     } else {
         limit.saturating_add(bounds.most.div_ceil(STEPS)).min(bounds.most)
@@ -201,20 +214,30 @@ mod tests {
 
     #[test]
     fn one_late_in_ten_halves_what_is_in_flight_but_not_below_the_least() {
-        assert_eq!(next(BOUNDS, 64, 40, LATE, false), 20);
-        assert_eq!(next(BOUNDS, 20, 40, LATE, false), 10);
-        assert_eq!(next(BOUNDS, 64, 1, LATE, false), 4);
-        assert_eq!(next(BOUNDS, 4, 4, LATE, false), 4);
-        assert_eq!(next(BOUNDS, 64, 40, LATE, true), 64, "what is late now was let in before the cut");
+        assert_eq!(next(BOUNDS, 64, 40, LATE), 20);
+        assert_eq!(next(BOUNDS, 20, 40, LATE), 10);
+        assert_eq!(next(BOUNDS, 64, 1, LATE), 4);
+        assert_eq!(next(BOUNDS, 4, 4, LATE), 4);
     }
 
     #[test]
     fn each_good_second_adds_as_much_up_to_the_most() {
-        assert_eq!(next(BOUNDS, 20, 20, GOOD, false), 24);
-        assert_eq!(next(BOUNDS, 63, 20, Tally::default(), false), 64);
-        assert_eq!(next(BOUNDS, 20, 20, GOOD, true), 20);
-        let few = Tally { in_time: 0, late: 9 };
-        assert_eq!(next(BOUNDS, 20, 20, few, false), 20, "nine say nothing yet");
+        assert_eq!(next(BOUNDS, 20, 20, GOOD), 24);
+        assert_eq!(next(BOUNDS, 63, 20, Tally::default()), 64);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_say_nothing_and_are_forgotten_when_no_more_come() {
+        let streams = Streams::new(BOUNDS);
+        let look = async |late| {
+            (0..late).for_each(|_| streams.count(true));
+            streams.look(Instant::now())
+        };
+        assert_eq!([look(5).await, look(4).await, look(0).await, look(9).await], [64; 4]);
+        assert_eq!(look(1).await, 4, "ten in all, with nobody in flight");
+        assert_eq!(look(10).await, 4, "what is late now was let in before the cut");
+        tokio::time::advance(BOUNDS.within).await;
+        assert_eq!([look(3).await, look(0).await, look(0).await], [4, 8, 12]);
     }
 
     #[tokio::test(start_paused = true)]
