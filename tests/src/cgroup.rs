@@ -81,7 +81,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // A group's files are not to be removed, only the group.
         if let Some(folder) = self.folder.take() {
-            drop(fs::remove_dir(folder.keep()));
+            let path = folder.keep();
+            if let Err(error) = fs::remove_dir(&path) {
+                drop(writeln!(std::io::stderr(), "left behind {}: {error}", path.display()));
+            }
         }
     }
 }

@@ -42,13 +42,11 @@ fn wrapped(config: &Config, binary: &Path) -> Result<Command> {
 
 /// The command, with a bound on its open files or in a control group if the test wants that.
 fn limited(config: &Config, binary: &Path) -> Command {
-    let (first, with) = match (config.files, &config.group) {
-        (Some(files), _) => ("ulimit -n \"$0\"", files.to_string().into()),
-        (None, Some(group)) => ("echo $$ > \"$0\"", group.entrance().into_os_string()),
-        (None, None) => return Command::new(binary),
-    };
+    let files = config.files.map(|files| format!("ulimit -n {files}"));
+    let entrance = config.group.as_ref().map(|group| format!("echo $$ > {}", group.entrance().display()));
+    let steps: Vec<_> = files.into_iter().chain(entrance).chain(["exec \"$0\" \"$@\"".to_owned()]).collect();
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("{first} && exec \"$@\"")]).arg(with).arg(binary);
+    command.args(["-c", &steps.join(" && ")]).arg(binary);
     command
 }
 

@@ -1,6 +1,6 @@
 //! What a server's answer means for the file: a pure decision over status, fields and a short body.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use headworks_shared::{
     http::Code,
@@ -9,8 +9,14 @@ use headworks_shared::{
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 
+/// The reason of a refusal because of too many uploads at once.
+pub(super) const STREAMS: &str = "streams";
+
 /// The wait after a refusal that does not name one.
 const USUAL_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest wait that is believed; one that is refused over and over is not asked more often than once in the shortest.
+const WAITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
 /// An answer, understood.
 #[derive(Clone, PartialEq, Debug)]
@@ -51,10 +57,14 @@ pub(super) fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8], n
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
     let why = in_words(status, &problem);
     let asked = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
+    let asked = asked.map(|wait| wait.clamp(*WAITS.start(), *WAITS.end()));
     let is = |code: Code| problem.code.as_deref() == Some(code.as_str());
     match status {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            Answer::Refused { wait: asked.unwrap_or(USUAL_WAIT), reason: problem.reason, why }
+            // What it bears fewer of is sent over as few connections.
+            let connections = is(Code::TooManyConnections).then(|| STREAMS.to_owned());
+            let reason = problem.reason.or(connections);
+            Answer::Refused { wait: asked.unwrap_or(USUAL_WAIT), reason, why }
         }
         _ if status.is_server_error() => match asked {
             Some(wait) => Answer::Refused { wait, reason: problem.reason, why },
@@ -63,7 +73,7 @@ pub(super) fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8], n
         StatusCode::REQUEST_TIMEOUT => Answer::Fault(why),
         _ if is(Code::KeyReused) || is(Code::Deleted) => Answer::Spent(why),
         // They were damaged on the way.
-        _ if is(Code::DigestMismatch) => Answer::Fault(why),
+        _ if is(Code::DigestMismatch) || is(Code::BadBody) => Answer::Fault(why),
         _ => Answer::Rejected(why),
     }
 }
@@ -119,6 +129,8 @@ mod tests {
             (507, Some("60"), 60),
             (503, Some("Sun, 06 Nov 1994 08:49:47 GMT"), 10),
             (503, Some("soon"), 5),
+            (503, Some("0"), 1),
+            (503, Some("18446744073709551615"), 24 * 3600),
             (503, None, 5),
         ] {
             let body = r#"{"code":"refused","reason":"memory","detail":"memory is short"}"#;
@@ -132,7 +144,9 @@ mod tests {
     #[test]
     fn what_may_pass_is_told_from_what_does_not() {
         let problem = |code: &str| format!(r#"{{"code":"{code}","detail":"so it is"}}"#);
-        for (status, code) in [(500, "internal"), (502, ""), (408, "too_slow"), (422, "digest_mismatch")] {
+        for (status, code) in
+            [(500, "internal"), (502, ""), (408, "too_slow"), (422, "digest_mismatch"), (400, "bad_body")]
+        {
             let told = answer(status, None, &problem(code));
             assert_eq!(told, Answer::Fault(format!("answered {status}: so it is")));
         }

@@ -158,13 +158,19 @@ impl Line {
     }
 }
 
-/// Reads a short answer; one that breaks off is understood by its head.
+/// Reads a short answer; one that breaks off is understood by its head, unless it was a receipt.
 async fn read(response: Response<Incoming>, clock: &Clock) -> (Answer, bool) {
     let (head, mut body) = response.into_parts();
     let close = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
     let last = head.headers.get(CONNECTION).is_some_and(close);
     let mut content = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            if head.status.is_success() {
+                return (Answer::Fault("the answer broke off".to_owned()), true);
+            }
+            break;
+        };
         let data: Bytes = frame.into_data().unwrap_or_default();
         content.extend_from_slice(&data);
         if content.len() > MAX_ANSWER {

@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -95,7 +95,7 @@ async fn work(run: Run, tasks: Tasks) {
         let (done, prefix, to, scope) = (&done, &prefix, &to, &scope);
         Walk { board: &walker, done, to, scope, prefix, except, out: found }.all(&paths)
     }));
-    let stream = Arc::new(Stream { sending, items, lines, gave_up: AtomicBool::new(false) });
+    let stream = Arc::new(Stream { sending, items, lines, parallel, gave_up: AtomicUsize::new(0) });
     for _ in 0..parallel {
         let stream = Arc::clone(&stream);
         tasks.spawn("stream", move |stop| async move { stream.run(stop).await });
@@ -133,8 +133,9 @@ struct Stream {
     sending: Sending,
     items: Receiver<Item>,
     lines: mpsc::Sender<Line>,
-    /// Some file was given up because nothing moved.
-    gave_up: AtomicBool,
+    parallel: usize,
+    /// Files in a row that were given up because nothing moved.
+    gave_up: AtomicUsize,
 }
 
 impl Stream {
@@ -144,42 +145,53 @@ impl Stream {
         loop {
             let one = async {
                 let item = if self.hopeless() { None } else { self.items.recv().await.ok() }?;
-                self.one(item, &mut line).await;
-                Some(())
+                Some(self.one(item, &mut line).await)
             };
-            tokio::select! {
-                // An acknowledgement that is here is written down.
+            let acknowledged = tokio::select! {
                 biased;
-                one = one => if one.is_none() { return },
+                one = one => match one {
+                    Some(acknowledged) => acknowledged,
+                    None => return,
+                },
                 () = stop.cancelled() => {
                     self.items.close();
                     return;
                 }
+            };
+            // It is written down, whoever interrupts. A manifest that failed has said so.
+            if let Some(line) = acknowledged {
+                drop(self.lines.send(line).await);
             }
         }
     }
 
-    /// Whether the server has taken nothing of any file for longer than anybody would wait: then no other file is begun.
+    /// Whether the server has taken nothing of any file for longer than anybody would wait, not even of others than those at the
+    /// beginning: then no other file is begun.
     fn hopeless(&self) -> bool {
         let idle = self.sending.pace.moved().elapsed() > self.sending.patience.0;
-        let hopeless = idle && self.gave_up.load(Relaxed);
+        let hopeless = idle && self.gave_up.load(Relaxed) > self.parallel;
         if hopeless && self.items.close() {
             self.sending.board.say("the server takes nothing; the other files are not tried");
         }
         hopeless
     }
 
-    async fn one(&self, item: Item, line: &mut Option<client::Line>) {
+    async fn one(&self, item: Item, line: &mut Option<client::Line>) -> Option<Line> {
         let board = &self.sending.board;
         let (stamp, receipt) = match self.sending.send(&item, line).await {
             Ok(sent) => sent,
             Err(error) => {
-                self.gave_up.fetch_or(matches!(error, GivenUp::Impatient { .. }), Relaxed);
-                return board.given_up(&item.path.display().to_string(), &error.to_string());
+                match error {
+                    GivenUp::Impatient { .. } => self.gave_up.fetch_add(1, Relaxed),
+                    _ => self.gave_up.swap(0, Relaxed),
+                };
+                board.given_up(&item.path.display().to_string(), &error.to_string());
+                return None;
             }
         };
+        self.gave_up.store(0, Relaxed);
         board.stored(&receipt);
-        let line = Line {
+        Some(Line {
             v: VERSION,
             to: self.sending.target.server.to_string(),
             scope: self.sending.target.scope.clone(),
@@ -189,8 +201,6 @@ impl Stream {
             id: receipt.id,
             crc64nvme: receipt.digest.crc64nvme,
             status: receipt.status,
-        };
-        // A manifest that failed has said so.
-        drop(self.lines.send(line).await);
+        })
     }
 }

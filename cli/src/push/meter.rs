@@ -11,13 +11,15 @@ use super::bars::Bar;
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     taken: AtomicU64,
+    /// How far any try before was.
+    furthest: AtomicU64,
     bar: Option<Arc<Bar>>,
 }
 
 impl Meter {
     /// Shown on a bar, if there is one.
     pub(super) fn new(bar: Option<Arc<Bar>>) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicU64::new(0), bar })
+        Arc::new(Self { bar, ..Self::default() })
     }
 
     /// The connection took so many bytes more.
@@ -33,9 +35,15 @@ impl Meter {
         self.taken.load(Relaxed)
     }
 
+    /// Whether the present try is further than any before, by this much.
+    pub(super) fn is_ahead_by(&self, bytes: u64) -> bool {
+        self.taken() > self.furthest.load(Relaxed) + bytes
+    }
+
     /// The next try begins at the beginning.
     pub(super) fn again(&self) {
         let bytes = self.taken.swap(0, Relaxed);
+        self.furthest.fetch_max(bytes, Relaxed);
         if let Some(bar) = &self.bar {
             bar.back(bytes);
         }

@@ -14,6 +14,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::answer::STREAMS;
+
 /// How many tries may be under way at once. No clock: it is moved by what servers answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Window {
@@ -132,7 +134,7 @@ impl Turn<'_> {
     /// The server said "not now".
     pub(super) fn refused(self, reason: Option<&str>, wait: Duration) {
         let mut state = self.pace.state();
-        if reason == Some("streams") {
+        if reason == Some(STREAMS) {
             state.window.refused();
         } else {
             state.not_before = state.not_before.max(Instant::now() + wait);

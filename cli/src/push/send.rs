@@ -106,8 +106,9 @@ impl Sending {
                 Ok(Once::Taken(stamp, receipt))
             }
             Ok(Answer::Refused { wait, reason, why }) => {
-                turn.refused(reason.as_deref(), wait);
+                // A wait that is longer than all patience is the end of this file, and holds no other one back.
                 let again = self.again(tries, Trouble::Refused(wait), &why)?;
+                turn.refused(reason.as_deref(), wait);
                 self.board.refused();
                 Ok(again)
             }

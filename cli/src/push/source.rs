@@ -73,9 +73,12 @@ impl Opened {
 fn read(mut file: &File, stamp: Stamp, left: u64) -> Result<Bytes, ReadError> {
     let wanted = left.min(CHUNK);
     let mut chunk = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
-    let got = file.by_ref().take(wanted).read_to_end(&mut chunk).map_err(ReadError::Read)?;
+    // There must be nothing behind the end: some file systems have files that say that they are empty, and are not.
+    let last = wanted == left;
+    let got =
+        file.by_ref().take(wanted + u64::from(last)).read_to_end(&mut chunk).map_err(ReadError::Read)?;
     let unchanged = |file: &File| Ok(Stamp::of(&file.metadata().map_err(ReadError::Read)?) == stamp);
-    if (got as u64) < wanted || (wanted == left && !unchanged(file)?) {
+    if got as u64 != wanted || (last && !unchanged(file)?) {
         return Err(ReadError::Changed);
     }
     Ok(chunk.into())
@@ -138,7 +141,8 @@ impl Passing {
     fn took(&self, bytes: u64) {
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.meter.took(bytes);
-        if self.meter.taken() > BUFFERED {
+        // What is sent again and again gets nobody further.
+        if self.meter.is_ahead_by(BUFFERED) {
             self.pace.took();
         }
     }

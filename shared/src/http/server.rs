@@ -1,8 +1,10 @@
 //! The accept loop and its connections: bounded in number, in time and in what each may hold.
 //!
-//! Who is over the limit waits in the kernel's backlog; who has more than an address may have is told so. A connection ends with a lingering close: an answer that was sent before the
-//! body was read would be lost otherwise, because the kernel resets a connection that is closed with unread bytes. Only who took
-//! nothing of an answer is reset, so that the kernel keeps nothing for it.
+//! Who is over the limit waits in the kernel's backlog; who has more than an address may have is told so.
+//!
+//! A connection ends with a lingering close: an answer that was sent before the body was read would be lost otherwise, because the
+//! kernel resets a connection that is closed with unread bytes. Only who took nothing of an answer is reset, so that the kernel keeps
+//! nothing for it.
 
 use std::{convert::Infallible, fmt::Write as _, io, net::SocketAddr, sync::Arc, time::Duration};
 
