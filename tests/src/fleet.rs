@@ -31,7 +31,7 @@ use crate::{
 const SETTLED: Duration = Duration::from_secs(180);
 
 /// Short waits, so that what a fault left is found soon; and marks that only a test itself can reach, not whatever else runs here.
-const IMPATIENT: [(&str, &str); 15] = [
+pub const IMPATIENT: [(&str, &str); 15] = [
     ("queue.lease", "3s"),
     ("queue.credit_ttl", "3s"),
     ("queue.capacity", "2000"),
@@ -68,7 +68,7 @@ pub struct Shape {
     /// Where objects are kept.
     pub store: Store,
     /// Settings beside the addresses of its servers.
-    pub settings: &'static [(&'static str, &'static str)],
+    pub settings: Vec<(&'static str, &'static str)>,
 }
 
 /// Servers, and what stands on them.
@@ -98,7 +98,8 @@ impl Fleet {
     /// # Errors
     /// When something of it does not start.
     pub async fn start(store: Store) -> Result<Self> {
-        Self::start_as(Shape { binaries: binary::fleet()?, of_each: 1, store, settings: &IMPATIENT }).await
+        Self::start_as(Shape { binaries: binary::fleet()?, of_each: 1, store, settings: IMPATIENT.into() })
+            .await
     }
 
     /// Starts the servers alone.
@@ -106,7 +107,8 @@ impl Fleet {
     /// # Errors
     /// When one does not start.
     pub async fn servers(store: Store) -> Result<Self> {
-        Self::start_as(Shape { binaries: binary::fleet()?, of_each: 0, store, settings: &IMPATIENT }).await
+        Self::start_as(Shape { binaries: binary::fleet()?, of_each: 0, store, settings: IMPATIENT.into() })
+            .await
     }
 
     /// Starts the servers, and processes as told.

@@ -3,10 +3,10 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use headworks_shared::{
-    http::Code,
+    http::{Code, retry_after},
     model::{Receipt, Status, Timestamp},
 };
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 /// The reason of a refusal because of too many uploads at once.
@@ -56,8 +56,7 @@ pub(super) fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8], n
     }
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
     let why = in_words(status, &problem);
-    let asked = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
-    let asked = asked.map(|wait| wait.clamp(*WAITS.start(), *WAITS.end()));
+    let asked = retry_after(headers, now).map(|wait| wait.clamp(*WAITS.start(), *WAITS.end()));
     let is = |code: Code| problem.code.as_deref() == Some(code.as_str());
     match status {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
@@ -95,19 +94,9 @@ fn in_words(status: StatusCode, problem: &Problem) -> String {
     }
 }
 
-/// Reads `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date. What cannot be read, and what is past, asks for nothing.
-fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value.trim()).ok()?;
-    let now = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(now.unix_ms());
-    date.duration_since(now).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderValue, header::RETRY_AFTER};
 
     use super::*;
 

@@ -57,7 +57,6 @@ struct State {
     limit: usize,
     /// Turns that are given already and must not come back.
     owed: usize,
-    in_flight: usize,
     tally: Tally,
     /// What of it was there when it was looked at last: too few to say anything.
     looked_at: u32,
@@ -103,7 +102,7 @@ impl Streams {
     pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
         let most = bounds.most.min(Semaphore::MAX_PERMITS);
         let tally = Tally::default();
-        let state = State { limit: most, owed: 0, in_flight: 0, tally, looked_at: 0, cut_at: None };
+        let state = State { limit: most, owed: 0, tally, looked_at: 0, cut_at: None };
         let bounds = Bounds { most, least: bounds.least.min(most), ..bounds };
         Arc::new(Self { bounds, turns: Arc::new(Semaphore::new(most)), state: Mutex::new(state) })
     }
@@ -112,7 +111,6 @@ impl Streams {
     pub(crate) async fn turn(self: &Arc<Self>) -> Turn {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.turns).acquire_owned().await.ok();
-        self.state().in_flight += 1;
         Turn { permit, streams: Arc::clone(self) }
     }
 
@@ -151,7 +149,10 @@ impl Streams {
         let (tally, before) = (state.taken(), state.limit);
         let recent = state.cut_at.is_some_and(|at| now.duration_since(at) < self.bounds.within);
         state.limit = match tally {
-            Some(tally) if !recent => next(self.bounds, before, state.in_flight, tally),
+            Some(tally) if !recent => {
+                let in_flight = (before + state.owed).saturating_sub(self.turns.available_permits());
+                next(self.bounds, before, in_flight, tally)
+            }
             _ => before,
         };
         if state.limit < before {
@@ -176,7 +177,6 @@ impl Streams {
 impl Drop for Turn {
     fn drop(&mut self) {
         let state = &mut *self.streams.state();
-        state.in_flight = state.in_flight.saturating_sub(1);
         if state.owed > 0
             && let Some(permit) = self.permit.take()
         {

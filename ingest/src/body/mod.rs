@@ -11,18 +11,19 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use headworks_shared::{
+    config::settings::Ingest as Settings,
+    model::{Hasher, Seal},
+    storage::{BodyError, Source},
+};
+
 use self::pace::Pace;
 pub(crate) use self::{
     announced::Announced,
     frames::{Frame, Frames, IncomingFrames},
     pace::Timer,
     tail::Tail,
-};
-use bytes::Bytes;
-use headworks_shared::{
-    config::settings::Ingest as Settings,
-    model::{Hasher, Seal},
-    storage::{BodyError, Source},
 };
 
 /// How many bytes are looked at to tell what they are.

@@ -4,13 +4,14 @@ use std::{io, time::Duration};
 
 use bytes::Bytes;
 use headworks_shared::{
+    http::retry_after,
     meta::Delivery,
     model::{Timestamp, TraceContext},
     report::Report,
 };
 use http::{
-    HeaderMap, HeaderValue, Request,
-    header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
+    HeaderValue, Request,
+    header::{CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -22,11 +23,7 @@ use hyper_util::{
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{
-    address::Connector,
-    endpoint::Endpoint,
-    schedule::{self, Answer},
-};
+use super::{address::Connector, endpoint::Endpoint, schedule::Answer};
 
 /// How much of an answer is read, so that its connection can be used again; what is longer costs the connection.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -96,7 +93,7 @@ impl Client {
         };
         let (head, body) = response.map_err(TryError::Exchange)?.into_parts();
         let answer =
-            Answer::Status { code: head.status.as_u16(), retry_after: asked_wait(&head.headers, at) };
+            Answer::Status { code: head.status.as_u16(), retry_after: retry_after(&head.headers, at) };
         throw_away(body).await;
         Ok(answer)
     }
@@ -126,10 +123,6 @@ fn request(endpoint: &Endpoint, delivery: &Delivery, at: Timestamp) -> Result<Re
 struct Origin {
     traceparent: Option<TraceContext>,
     requestid: Option<String>,
-}
-
-fn asked_wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    schedule::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 /// Reads a short answer to its end; the status was all that counts, so an answer that breaks off is fine too.

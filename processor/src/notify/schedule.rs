@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use headworks_shared::model::Timestamp;
-
 /// The middle of the wait after each failed try, in seconds; after the last of them it stays.
 const WAITS: [u64; 10] = [5, 30, 120, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400];
 
@@ -61,16 +59,6 @@ fn wait(tries: u32, spread: f64) -> Duration {
     Duration::from_secs(middle).mul_f64(0.5 + spread.clamp(0.0, 1.0))
 }
 
-/// Reads `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date. What cannot be read, and what is past, asks for nothing.
-pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value.trim()).ok()?;
-    let now = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(now.unix_ms());
-    date.duration_since(now).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,16 +90,6 @@ mod tests {
         let ask = |seconds| Answer::Status { code: 503, retry_after: Some(Duration::from_secs(seconds)) };
         for (asked, wait) in [(0, 5), (90, 90), (1_000_000, 86_400)] {
             assert_eq!(decide(ask(asked), 0, 12, 0.5), Decision::Retry(Duration::from_secs(wait)));
-        }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = "2026-11-21T05:12:00Z".parse().unwrap();
-        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Sat, 21 Nov 2026 05:13:30 GMT", now), Some(Duration::from_secs(90)));
-        for nothing in ["Sat, 21 Nov 2020 05:13:30 GMT", "-1", "soon", ""] {
-            assert_eq!(retry_after(nothing, now), None, "{nothing}");
         }
     }
 }

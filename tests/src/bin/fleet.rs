@@ -20,8 +20,12 @@ const OF_EACH: usize = 2;
 async fn main() -> Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let shape =
-        Shape { binaries: binary::release_fleet()?, of_each: OF_EACH, store: Store::S3, settings: &[] };
+    let shape = Shape {
+        binaries: binary::release_fleet()?,
+        of_each: OF_EACH,
+        store: Store::S3,
+        settings: Vec::new(),
+    };
     let mut fleet = Fleet::start_as(shape).await?;
     let addresses = |fleet: &mut Fleet, kind| fleet.alive(kind).map(|node| node.listen()).collect::<Vec<_>>();
     let (ingests, catalogs) = (addresses(&mut fleet, Kind::Ingest), addresses(&mut fleet, Kind::Catalog));

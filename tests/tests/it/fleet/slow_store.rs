@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use headworks_tests::{
     Client, DEADLINE, Fleet, binary,
-    fleet::{Kind, Shape, Store, Uploads},
+    fleet::{IMPATIENT, Kind, Shape, Store, Uploads},
     servers::fault::Fault,
     until,
 };
@@ -23,26 +23,23 @@ const CLIENTS: usize = 192;
 /// Twice what it may take.
 const SLOW: Duration = Duration::from_secs(2);
 
-const SETTINGS: [(&str, &str); 12] = [
+const LIMITS: [(&str, &str); 4] = [
     ("ingest.limits.streams", "96"),
     ("ingest.limits.streams_min", "4"),
     ("ingest.limits.store_within", "1s"),
     ("ingest.limits.hold", "500ms"),
-    ("metadata.pool", "8"),
-    ("memory.shut_above", "98"),
-    ("memory.open_below", "97"),
-    ("memory.critical", "99"),
-    ("disk.shut_below", "1"),
-    ("disk.open_above", "2"),
-    ("processor.sweep.every", "1s"),
-    ("processor.sweep.settle", "10s"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_becomes_slow_has_few_uploads_waiting_until_it_keeps_up_again() -> Result<()> {
     let binaries = binary::fleet()?;
-    let mut fleet =
-        Fleet::start_as(Shape { binaries, of_each: 1, store: Store::S3, settings: &SETTINGS }).await?;
+    let mut fleet = Fleet::start_as(Shape {
+        binaries,
+        of_each: 1,
+        store: Store::S3,
+        settings: [&IMPATIENT[..], &LIMITS].concat(),
+    })
+    .await?;
     let uploads = Uploads::default();
     let ingest = fleet.alive(Kind::Ingest).next().expect("an ingest");
     let (client, address) = (ingest.client(), ingest.listen());
