@@ -6,7 +6,7 @@ use headworks_shared::{
     http::{Code, Context, Problem, scope},
     model::{Envelope, ObjectPath, Priority, Scope},
 };
-use http::{HeaderMap, HeaderName, header, request::Parts};
+use http::{HeaderMap, HeaderName, Version, header, request::Parts};
 
 use crate::body::Announced;
 
@@ -43,7 +43,7 @@ impl Wants {
         Ok(Self {
             scope: scope(headers).map_err(Problem::close)?,
             content_type: content_type(headers)?,
-            length: length(headers)?,
+            length: length(head.version, headers)?,
             announced: Announced::of(headers)
                 .map_err(|error| Problem::new(Code::BadDigest).detail(error).close())?,
             idempotency_key: idempotency_key(headers)?,
@@ -127,13 +127,14 @@ pub(crate) fn media_type(value: &str) -> Result<String, Problem> {
     Ok(value.to_owned())
 }
 
-fn length(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+fn length(version: Version, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let parse =
         |value: &str| value.parse().map_err(|_| bad(&header::CONTENT_LENGTH, "must be a number of bytes"));
     match text(headers, &header::CONTENT_LENGTH)? {
         Some(value) => parse(value).map(Some),
-        None if headers.contains_key(header::TRANSFER_ENCODING) => Ok(None),
-        // Neither of them: there is no body (RFC 9112 section 6.3).
+        // In HTTP/2 a body needs neither (RFC 9113 section 8.1.1).
+        None if version == Version::HTTP_2 || headers.contains_key(header::TRANSFER_ENCODING) => Ok(None),
+        // There is no body (RFC 9112 section 6.3).
         None => Ok(Some(0)),
     }
 }

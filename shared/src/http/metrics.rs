@@ -31,7 +31,7 @@ impl Metrics {
             ),
             turned_away: registry.counter(
                 "headworks_connections_turned_away_total",
-                "Connections that were not listened to, because their address had as many as it may.",
+                "Connections that were not listened to, because their address had as many as it may, and streams of HTTP/2.",
             ),
         };
         for route in routes {

@@ -4,6 +4,7 @@ mod addresses;
 mod answers;
 mod buffers;
 mod code;
+mod connection;
 mod context;
 mod front;
 mod metrics;

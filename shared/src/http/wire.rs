@@ -50,16 +50,22 @@ pub(super) enum End {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, answers: Answers, place: Place, stall_timeout: Duration) -> Self {
-        Self {
-            stream,
-            screen: Screen::new(),
-            answers,
-            place,
-            refused: None,
-            stall_timeout,
-            stalled: None,
-            reader: None,
-        }
+        Self::with(Screen::new(), stream, answers, place, stall_timeout)
+    }
+
+    /// For what is not HTTP/1.
+    pub(super) fn unscreened(stream: TcpStream, place: Place, stall_timeout: Duration) -> Self {
+        Self::with(Screen::open(), stream, Answers::default(), place, stall_timeout)
+    }
+
+    fn with(
+        screen: Screen,
+        stream: TcpStream,
+        answers: Answers,
+        place: Place,
+        stall_timeout: Duration,
+    ) -> Self {
+        Self { stream, screen, answers, place, refused: None, stall_timeout, stalled: None, reader: None }
     }
 
     /// The stream, once hyper is done with it, and what is to be done with it; `slow` says that hyper waited in vain for a head.

@@ -14,6 +14,7 @@ mod form;
 mod full;
 mod heads;
 mod house;
+mod http2;
 mod memory;
 mod once;
 mod paths;

@@ -1,0 +1,83 @@
+//! How a connection ends: with a lingering close, so that a client can read what was said last.
+//!
+//! An answer that was sent before the body was read would be lost otherwise, because the kernel resets a connection that is closed
+//! with unread bytes. Only who took nothing of an answer is reset, so that the kernel keeps nothing for it.
+
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::timeout,
+};
+use tracing::debug;
+
+use super::super::{
+    Code, Problem,
+    context::{REQUEST_ID, new_id},
+    wire::End,
+};
+
+/// How long a closed connection may take to notice.
+pub(super) const LINGER: Duration = Duration::from_secs(5);
+
+/// How long, between two requests: only the next one may be on its way.
+const IDLE_LINGER: Duration = Duration::from_millis(200);
+
+/// When a client may come back whose address has too many connections.
+const TURNED_AWAY: Duration = Duration::from_secs(1);
+
+/// Who asks for more at once than one address may.
+pub(super) fn too_many() -> Problem {
+    Problem::new(Code::TooManyConnections).retry_after(TURNED_AWAY)
+}
+
+/// Answers a connection that its address has too many of, whatever it was going to ask.
+pub(in crate::http) async fn turn_away(mut stream: TcpStream, linger: u64, _farewell: OwnedSemaphorePermit) {
+    let said = async {
+        if stream.write_all(&last_word(&too_many().close())).await.is_ok() {
+            linger_on(stream, End::Said, linger).await;
+        }
+    };
+    // Who does not read it in time does not want to know.
+    let _ = timeout(LINGER, said).await;
+}
+
+/// Ends a connection; of what still comes, `linger` bytes are read and thrown away.
+pub(super) async fn farewell(stream: TcpStream, peer: SocketAddr, end: End, linger: u64) {
+    let patience = if end == End::Idle { IDLE_LINGER } else { LINGER };
+    if timeout(patience, linger_on(stream, end, linger)).await.is_err() {
+        debug!(%peer, "connection closed on a client that would not");
+    }
+}
+
+/// Says the last word where hyper could not, and closes so that the client can read it.
+async fn linger_on(mut stream: TcpStream, end: End, linger: u64) {
+    let open = match end {
+        End::Said | End::Idle => true,
+        End::Owing(code) => stream.write_all(&last_word(&Problem::new(code).close())).await.is_ok(),
+        // Whether or not the kernel can be told to forget it: it is closed.
+        End::Stalled => stream.set_zero_linger().is_err(),
+    };
+    if !open || stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = stream.take(linger);
+    let mut thrown_away = [0; 4096];
+    while rest.read(&mut thrown_away).await.is_ok_and(|bytes| bytes > 0) {}
+}
+
+/// A problem as the bytes of an HTTP/1.1 answer, as hyper would write them.
+fn last_word(problem: &Problem) -> Vec<u8> {
+    let id = new_id();
+    let (head, body) = problem.to_reply(&id).into_parts();
+    let body = body.into_bytes().unwrap_or_default();
+    let mut text = format!("HTTP/1.1 {}\r\n{REQUEST_ID}: {id}\r\n", head.status);
+    for (name, value) in &head.headers {
+        // What was made here is text; and writing to a `String` cannot fail.
+        let _ = write!(text, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+    }
+    let _ = write!(text, "content-length: {}\r\n\r\n", body.len());
+    [text.as_bytes(), &body].concat()
+}
