@@ -85,7 +85,10 @@ impl Ingest {
             Ok(Route::PutFile(path)) => {
                 ("put_file", upload::simple::put(&self.0, context, path, &head, body).await)
             }
-            Ok(Route::PostFiles) => ("post_files", upload::form::post(&self.0, context, &head, body).await),
+            // Boxed, so that plain uploads do not carry what a form needs.
+            Ok(Route::PostFiles) => {
+                ("post_files", Box::pin(upload::form::post(&self.0, context, &head, body)).await)
+            }
             Err(problem) => ("none", Err(problem.close())),
         }
     }

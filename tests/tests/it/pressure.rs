@@ -32,8 +32,9 @@ async fn crowd_in(address: SocketAddr, path: String, content: Bytes, all: Arc<Ba
     if answer.status == 201 {
         return Ok(true);
     }
+    // On a machine that has no time the queue's answer may be as late as a place.
     let problem = answer.problem(Code::Refused)?;
-    ensure!(problem["reason"] == "streams", "{problem}");
+    ensure!(problem["reason"] == "streams" || problem["reason"] == "queue", "{problem}");
     Ok(false)
 }
 
@@ -62,7 +63,7 @@ async fn ten_times_as_many_as_may_are_taken_or_told_when_to_come_back() -> Resul
         ensure!(most <= PLACES as f64, "{most} were in flight at once");
         let busy = async || headworks.metrics().await?.busy();
         until("everything to be given back", DEADLINE, busy, |busy| *busy == [0.0; 5]).await?;
-        let refused = headworks.metrics().await?.sum("headworks_refusals_total", &[("reason", "streams")])?;
+        let refused = headworks.metrics().await?.sum("headworks_refusals_total", &[])?;
         ensure!(refused == (CROWD - taken) as f64, "{refused} were refused, {taken} taken");
         let accepted =
             headworks.metrics().await?.sum("headworks_uploads_total", &[("outcome", "accepted")])?;
