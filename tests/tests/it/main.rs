@@ -16,6 +16,7 @@ mod heads;
 mod house;
 mod memory;
 mod once;
+mod operate;
 mod paths;
 mod pressure;
 mod push;
