@@ -98,7 +98,10 @@ mod tests {
         }
         let text = registry.render();
         assert!(text.contains("headworks_http_errors_total{route=\"put_file\"} 2\n"), "{text}");
-        assert!(text.contains("headworks_http_requests_total{code=\"503\",route=\"put_file\"} 2\n"), "{text}");
+        assert!(
+            text.contains("headworks_http_requests_total{code=\"503\",route=\"put_file\"} 2\n"),
+            "{text}"
+        );
         assert_eq!(series(&begun), series(&text));
     }
 }

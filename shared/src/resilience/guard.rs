@@ -40,11 +40,7 @@ impl Guard {
             let breaker = Breaker::new(target, rule, Some(states.with_label_values(&[target])));
             let shown = breaker.clone();
             registry.before_render(move || shown.show());
-            Self {
-                breaker,
-                waited: Some(waited.with_label_values(&[pool])),
-                retries: retries.clone(),
-            }
+            Self { breaker, waited: Some(waited.with_label_values(&[pool])), retries: retries.clone() }
         })
     }
 

@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Server, free_address, program};
-use crate::{Client, fleet::Node};
+use crate::{Client, DEADLINE, fleet::Node, until};
 
 /// A private Prometheus.
 #[derive(Debug)]
 pub struct Prometheus {
     server: Server,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Prometheus {
@@ -26,22 +26,38 @@ impl Prometheus {
     ///
     /// # Errors
     /// When it is not installed or does not start.
-    pub async fn start(
+    pub async fn start<'a>(
         address: Option<SocketAddr>,
         every: &str,
-        nodes: impl IntoIterator<Item = &Node>,
+        nodes: impl IntoIterator<Item = &'a Node>,
     ) -> Result<Self> {
         let address = address.map_or_else(free_address, Ok)?;
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("prometheus.yml");
         fs::write(&file, configuration(every)?)?;
-        fs::write(folder.path().join("targets.yml"), targets(nodes).to_string())?;
         let mut command = Command::new(program("prometheus", &["/usr/bin"])?);
         command.arg(format!("--config.file={}", file.display())).arg("--log.level=warn");
         command.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
         command.arg(format!("--web.listen-address={address}"));
         let server = Server::start("prometheus", command, folder.path(), address).await?;
-        Ok(Self { server, _folder: folder })
+        let prometheus = Self { server, folder };
+        prometheus.watch(nodes)?;
+        let ready = async || Ok(Client::new(address).get("/-/ready").send().await?.status);
+        until("Prometheus to be ready", DEADLINE, ready, |status| *status == 200).await?;
+        Ok(prometheus)
+    }
+
+    /// Looks at these from now on, and at no others.
+    ///
+    /// # Errors
+    /// When its file cannot be written.
+    pub fn watch<'a>(&self, nodes: impl IntoIterator<Item = &'a Node>) -> Result<()> {
+        Ok(fs::write(self.targets(), targets(nodes).to_string())?)
+    }
+
+    /// The file that says whom it looks at: JSON, read again whenever it changes.
+    pub fn targets(&self) -> PathBuf {
+        self.folder.path().join("targets.yml")
     }
 
     /// Where it listens.

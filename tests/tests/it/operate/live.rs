@@ -1,16 +1,12 @@
 //! A running system, looked at by Prometheus with our rules: what it tells is well formed and known to the pages, every query of the
 //! dashboard has data, and every alert can be judged.
 
-use std::{
-    io::Write as _,
-    process::Stdio,
-    time::Duration,
-};
+use std::{io::Write as _, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use headworks_tests::{
     Client, Config, Fleet, Headworks,
-    fleet::{Kind, Store, Uploads},
+    fleet::{Kind, Store},
     servers::prometheus::{Prometheus, promtool},
     until,
 };
@@ -46,7 +42,8 @@ async fn the_embedded_system_tells_of_every_metric_that_is_named_anywhere() -> R
     Headworks::run(Config::new()?, async |headworks| {
         let told = told(&metrics(&headworks.admin()).await?);
         let page = read(&at("docs/metrics.md"))?;
-        let not_on_the_page: Vec<_> = told.iter().filter(|name| !page.contains(&format!("| `{name}` |"))).collect();
+        let not_on_the_page: Vec<_> =
+            told.iter().filter(|name| !page.contains(&format!("| `{name}` |"))).collect();
         ensure!(not_on_the_page.is_empty(), "not in docs/metrics.md: {not_on_the_page:?}");
         let unknown = unknown(&told.union(&recorded()?).cloned().collect())?;
         ensure!(unknown.is_empty(), "named, and told by nobody: {unknown:#?}");
@@ -66,26 +63,23 @@ async fn prometheus_judges_a_fleet_by_our_rules_and_draws_our_dashboard() -> Res
     ensure!(unknown.is_empty(), "named, and told by no part of a fleet: {unknown:#?}");
 
     let prometheus = Prometheus::start(None, EVERY, &fleet.nodes).await?;
-    let uploads = Uploads::default();
-    the_dashboard_has_data(&prometheus, &fleet, &uploads).await?;
+    the_dashboard_has_data(&prometheus, &fleet).await?;
     every_rule_is_evaluated(&prometheus).await?;
-    its_absence_is_seen(&prometheus, &mut fleet).await?;
-    fleet.settles(&uploads).await
+    its_absence_is_seen(&prometheus, &mut fleet).await
 }
 
-/// Uploads and reads for as long as a query has nothing to show.
-async fn the_dashboard_has_data(prometheus: &Prometheus, fleet: &Fleet, uploads: &Uploads) -> Result<()> {
+/// Uploads and reads, once for each time that Prometheus looks, for as long as a query has nothing to show.
+async fn the_dashboard_has_data(prometheus: &Prometheus, fleet: &Fleet) -> Result<()> {
     let client = |kind| fleet.nodes.iter().find(|node| node.kind() == kind).context("a node");
     let (ingest, catalog) = (client(Kind::Ingest)?.client(), client(Kind::Catalog)?.client());
     let mut queries = dashboard()?;
     ensure!(queries.len() > 30, "no more than {} queries", queries.len());
-    let mut round = 0;
     let look = async || {
-        round += 1;
-        uploads.send_once(&ingest, &format!("{round}"), 1000).await?.with_status(201)?;
-        catalog.get("/v1/objects").send().await?.with_status(200)?;
+        ingest.put("a", "content").send().await?.with_status(201)?;
+        catalog.get("/v1/files/a").send().await?;
+        looks_again(prometheus).await?;
         let mut without = Vec::new();
-        for query in std::mem::take(&mut queries) {
+        for query in queries.drain(..) {
             if !has_figures(&prometheus.query(&query).await?) {
                 without.push(query);
             }
@@ -96,15 +90,27 @@ async fn the_dashboard_has_data(prometheus: &Prometheus, fleet: &Fleet, uploads:
     until("every query of the dashboard to have data", SEEN, look, Vec::is_empty).await.map(drop)
 }
 
+/// Prometheus has looked at the fleet after this moment.
+async fn looks_again(prometheus: &Prometheus) -> Result<()> {
+    let last = async || {
+        let looks = prometheus.query("max(timestamp(headworks_build_info))").await?;
+        let at = looks.first().and_then(|look| look["value"][1].as_str()?.parse::<f64>().ok());
+        Ok(at.unwrap_or_default())
+    };
+    let before = last().await?;
+    until("Prometheus to look again", SEEN, last, |at| *at > before).await.map(drop)
+}
+
 fn has_figures(series: &[Value]) -> bool {
     series.iter().any(|one| one["value"][1].as_str().is_some_and(|value| value != "NaN"))
 }
 
-/// The queries of the dashboard, as Grafana would send them with nothing chosen.
+/// The queries of the dashboard's panels, as Grafana would send them with nothing chosen.
 fn dashboard() -> Result<Vec<String>> {
     let mut queries = Vec::new();
     for file in files("deploy/grafana/dashboards", "json")? {
-        collect(&serde_json::from_str(&read(&file)?)?, &mut queries);
+        let page: Value = serde_json::from_str(&read(&file)?)?;
+        collect(&page["panels"], &mut queries);
     }
     for query in &mut queries {
         for (variable, value) in [("$__rate_interval", "1m"), ("$namespace", ".*"), ("$instance", ".*")] {
@@ -130,15 +136,18 @@ fn collect(value: &Value, queries: &mut Vec<String>) {
 async fn every_rule_is_evaluated(prometheus: &Prometheus) -> Result<()> {
     let bad = async || {
         let rules = prometheus.rules().await?;
-        let good = |rule: &Value| rule["health"] == "ok" && rule["lastError"].as_str().is_none_or(str::is_empty);
+        let good =
+            |rule: &Value| rule["health"] == "ok" && rule["lastError"].as_str().is_none_or(str::is_empty);
         Ok(rules.into_iter().filter(|rule| !good(rule)).collect::<Vec<_>>())
     };
     until("every rule to be evaluated", SEEN, bad, Vec::is_empty).await?;
-    let names: Names = prometheus.rules().await?.iter().filter_map(|rule| Some(rule["name"].as_str()?.to_owned())).collect();
+    let names: Names =
+        prometheus.rules().await?.iter().filter_map(|rule| Some(rule["name"].as_str()?.to_owned())).collect();
     let all: Names = alerts()?.into_iter().chain(recorded()?).collect();
     ensure!(names == all, "loaded {names:#?}, written {all:#?}");
     for name in recorded()? {
-        ensure!(!prometheus.query(&name).await?.is_empty(), "{name} is never recorded");
+        let series = async || prometheus.query(&name).await;
+        until(&format!("{name} to be recorded"), SEEN, series, |series| !series.is_empty()).await?;
     }
     Ok(())
 }

@@ -63,7 +63,8 @@ fn named(text: &str) -> Names {
 
 #[test]
 fn names_are_found_in_queries_and_in_prose() {
-    let text = "rate(headworks_a_total{x=\"y\"}[5m]) / headworks:b:rate5m; `headworks_c`: headworks-d, headworks";
+    let text =
+        "rate(headworks_a_total{x=\"y\"}[5m]) / headworks:b:rate5m; `headworks_c`: headworks-d, headworks";
     let names: Vec<_> = named(text).into_iter().collect();
     assert_eq!(names, ["headworks:b:rate5m", "headworks_a_total", "headworks_c"]);
 }
