@@ -21,7 +21,7 @@ test: build ## all tests; those in `it` run the release binary and real servers
 	tests/install
 	$(CARGO) test --workspace --locked
 
-fleet: setup ## a whole fleet on this machine: two of each binary behind nginx, on a Redis, a PostgreSQL and an S3 of its own
+fleet: setup ## a whole fleet on this machine: two of each binary behind nginx, on a Redis, a PostgreSQL and an S3 of its own; PROMETHEUS=1 watches it
 	tests/install
 	$(CARGO) build --release --locked -p headworks-cli -p headworks-ingest -p headworks-processor -p headworks-catalog --bins
 	$(CARGO) run --locked -p headworks-tests --bin fleet

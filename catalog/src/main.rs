@@ -33,6 +33,7 @@ impl process::Part for Part {
 
     fn start(self, settings: &Settings, process: &mut Process) -> anyhow::Result<()> {
         let Self(stores) = self;
+        process.site.show_memory();
         let front = Front::new(Catalog::new(&stores), ROUTES, &stores.clock, &stores.registry);
         process.listen(("catalog.listen", settings.catalog.listen), Arc::new(front))?;
         process.ops.started(&stores);

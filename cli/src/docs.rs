@@ -10,6 +10,7 @@ use headworks_shared::{
     http::{self, Code},
     limits::Gate,
     stack::{Site, Stack},
+    telemetry::build,
 };
 
 use crate::short_runtime;
@@ -68,6 +69,7 @@ fn metrics() -> anyhow::Result<String> {
     let described = short_runtime()?.block_on(async {
         let settings = config::load(None, [])?.settings;
         let site = Site::new(&folder, &settings);
+        build::show(&site.registry, "headworks");
         let stack = Stack::open(&settings, &site).await?;
         let _ingest = Ingest::start(&stack, &settings, Gate::default(), &site.budget, &site.tasks);
         headworks_processor::start(&stack, &settings, &site.tasks)?;

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let data_dir = &args.place.data_dir;
     work(&settings, async |signals| {
         let _locked = DataDir::lock(data_dir)?;
-        let mut process = Process::new(&settings, data_dir);
+        let mut process = Process::new("headworks", &settings, data_dir);
         let started = start(&settings, data_dir, &mut process).await?;
         announce(&started)?;
         Ok(process.until_stopped(&settings.shutdown, signals).await)

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use headworks_shared::{
+    config::settings::{Disk, Memory},
     limits::{Gate, Reason},
     model::Priority,
     queue::Depth,
     telemetry::metrics::Registry,
 };
-use prometheus::{CounterVec, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{CounterVec, Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// How uploads reach us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +81,7 @@ pub(crate) struct Metrics {
     pub(crate) buffer_limit_bytes: IntGauge,
     pub(crate) memory_used_ratio: Gauge,
     pub(crate) disk_free_ratio: Gauge,
+    gate_marks: GaugeVec,
     pub(crate) queue_depth: IntGaugeVec,
     pub(crate) queue_capacity: IntGauge,
     pub(crate) queue_oldest_seconds: Gauge,
@@ -107,8 +109,13 @@ impl Metrics {
             ),
             buffered_bytes: registry.gauge("headworks_buffered_bytes", "Bytes of bodies buffered in the process."),
             buffer_limit_bytes: registry.gauge("headworks_buffer_limit_bytes", "The most bytes of bodies that may be buffered."),
-            memory_used_ratio: registry.ratio("headworks_memory_used_ratio", "Working set over the memory limit, 0 to 1."),
-            disk_free_ratio: registry.ratio("headworks_disk_free_ratio", "Free space of the storage's disk, 0 to 1."),
+            memory_used_ratio: registry.memory_used(),
+            disk_free_ratio: registry.ratio("headworks_disk_free_ratio", "Free space of the storage's disk, 0 to 1; no number where storage is no disk."),
+            gate_marks: registry.ratios(
+                "headworks_gate_mark_ratio",
+                "Where the gate shuts and opens, as the settings say: of memory used, of disk free. At `hold` even uploads in flight wait.",
+                &["reason", "mark"],
+            ),
             queue_depth: registry.gauges(
                 "headworks_queue_depth_jobs",
                 "Places taken on the queue. One truth told by many: alert on max, never on sum.",
@@ -126,6 +133,7 @@ impl Metrics {
             metrics.refusals.with_label_values(&[reason.as_str()]);
         }
         metrics.refusals.with_label_values(&["streams"]);
+        metrics.disk_free_ratio.set(f64::NAN);
         metrics.show_gate(&Gate::default(), Duration::ZERO);
         metrics.show_depth(&Depth::default());
         metrics
@@ -133,6 +141,17 @@ impl Metrics {
 
     pub(crate) fn ended(&self, protocol: Protocol, outcome: Outcome) {
         self.uploads.with_label_values(&[protocol.as_str(), outcome.as_str()]).inc();
+    }
+
+    pub(crate) fn show_marks(&self, memory: &Memory, disk: &Disk) {
+        let show = |reason: Reason, mark: &str, ratio: f64| {
+            self.gate_marks.with_label_values(&[reason.as_str(), mark]).set(ratio);
+        };
+        show(Reason::Memory, "shut", memory.shut_above.ratio());
+        show(Reason::Memory, "open", memory.open_below.ratio());
+        show(Reason::Memory, "hold", memory.critical.ratio());
+        show(Reason::Disk, "shut", disk.shut_below.ratio());
+        show(Reason::Disk, "open", disk.open_above.ratio());
     }
 
     /// `since` is how long ago it was looked at before.

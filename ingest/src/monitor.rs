@@ -31,6 +31,7 @@ pub(crate) fn start(app: &Arc<App>, tasks: &Tasks) {
         (Arc::clone(app), Arc::clone(app), Arc::clone(app), Arc::clone(app));
     app.metrics.buffer_limit_bytes.set(i64::try_from(app.budget.limit_bytes()).unwrap_or(i64::MAX));
     app.metrics.queue_capacity.set(i64::try_from(app.settings.queue.capacity).unwrap_or(i64::MAX));
+    app.metrics.show_marks(&app.settings.memory, &app.settings.disk);
     tasks.spawn("memory monitor", move |stop| memory(sampled, stop));
     tasks.spawn("store monitor", move |stop| store(looked_at, stop));
     tasks.spawn("stream limit", move |stop| limit(limited, stop));

@@ -31,6 +31,7 @@ impl process::Part for Part {
 
     fn start(self, settings: &Settings, process: &mut Process) -> anyhow::Result<()> {
         let Self(stack) = self;
+        process.site.show_memory();
         headworks_processor::start(&stack, settings, &process.add("processor"))?;
         process.ops.started(&stack);
         Ok(())

@@ -31,7 +31,7 @@ use crate::{
     shutdown::{Stop, Tasks},
     stack::{OpenError, Site},
     storage::disk::SYNCING,
-    telemetry::logs,
+    telemetry::{build, logs},
 };
 
 /// Usage or settings are wrong (`EX_USAGE` of sysexits.h).
@@ -125,7 +125,7 @@ fn run<P: Part>(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     work(settings, async |signals: &mut Signals| {
-        let mut process = Process::new(settings, Path::new("."));
+        let mut process = Process::new(P::NAME, settings, Path::new("."));
         process.answer_operators(P::admin(settings))?;
         let Some(part) = process.open::<P>(settings, signals).await? else { return Ok(ExitCode::SUCCESS) };
         part.start(settings, &mut process)?;
@@ -174,9 +174,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process that does nothing yet.
-    pub fn new(settings: &Settings, data_dir: &Path) -> Self {
+    /// A process of this binary that does nothing yet.
+    pub fn new(binary: &str, settings: &Settings, data_dir: &Path) -> Self {
         let (gate, site) = (Gate::default(), Site::new(data_dir, settings));
+        build::show(&site.registry, binary);
         Self {
             ops: Ops::new(&site.registry, &gate),
             gate,

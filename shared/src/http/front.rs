@@ -37,8 +37,9 @@ impl<R: Routes> Handler for Front<R> {
         let begun = Instant::now();
         let context = Context::of(request.headers(), &self.clock);
         let (route, result) = self.routes.answer(request, &context).await;
+        let problem = result.as_ref().err().map(Problem::code);
         let reply = context.answer(result);
-        self.metrics.answered(route, reply.status(), begun.elapsed());
+        self.metrics.answered(route, reply.status(), problem, begun.elapsed());
         reply
     }
 

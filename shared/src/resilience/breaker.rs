@@ -85,6 +85,16 @@ impl Breaker {
         Self { target, rule, inner: Arc::new(Mutex::new(Inner { state, turn: 0 })), gauge }
     }
 
+    /// Shows an open breaker whose rest is over as half open: where nobody calls, nothing else would ever tell that it does not hold
+    /// calls back any more.
+    pub(super) fn show(&self) {
+        if let (State::Open { until }, Some(gauge)) = (self.lock().state, &self.gauge)
+            && until <= Instant::now()
+        {
+            gauge.set(1);
+        }
+    }
+
     /// Begins a call.
     ///
     /// # Errors
@@ -201,8 +211,11 @@ mod tests {
             assert!(call(&breaker, n % 2 == 0), "call {n}");
         }
         assert!(!call(&breaker, true));
+        breaker.show();
         assert_eq!(gauge.get(), 2);
         advance(Duration::from_secs(5)).await;
+        breaker.show();
+        assert_eq!(gauge.get(), 1, "nobody has called, and it would let some through");
         assert!(call(&breaker, false));
         assert!(!call(&breaker, true), "one failure opens it again");
         advance(Duration::from_secs(5)).await;

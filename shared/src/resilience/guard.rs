@@ -37,12 +37,10 @@ impl Guard {
             ("database", "database", Rule::DATABASE, &retries.database),
         ]
         .map(|(target, pool, rule, retries)| {
-            let state = states.with_label_values(&[target]);
-            Self {
-                breaker: Breaker::new(target, rule, Some(state)),
-                waited: Some(waited.with_label_values(&[pool])),
-                retries: retries.clone(),
-            }
+            let breaker = Breaker::new(target, rule, Some(states.with_label_values(&[target])));
+            let shown = breaker.clone();
+            registry.before_render(move || shown.show());
+            Self { breaker, waited: Some(waited.with_label_values(&[pool])), retries: retries.clone() }
         })
     }
 

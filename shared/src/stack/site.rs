@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     config::Settings,
-    limits::Budget,
+    limits::{Budget, read_memory},
     resilience::{Guard, RetriesOf},
     shutdown::{Stop, Tasks},
     telemetry::{
@@ -50,6 +50,12 @@ impl Site {
             queue,
             database,
         }
+    }
+
+    /// Shows how much of its memory a process uses that has no gate to look at it.
+    pub fn show_memory(&self) {
+        let ratio = self.registry.memory_used();
+        self.registry.before_render(move || ratio.set(read_memory().ratio()));
     }
 
     /// Shows how a pool stands, for as long as there is one.

@@ -86,6 +86,15 @@ impl Registry {
         seconds_by -> HistogramVec { |name, help, labels| must(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)) }
     }
 
+    /// How much of its memory the process uses: every binary's, and one of its parts keeps it.
+    ///
+    /// # Panics
+    /// When two do.
+    #[must_use]
+    pub fn memory_used(&self) -> Gauge {
+        self.ratio("headworks_memory_used_ratio", "Working set over the memory limit, 0 to 1.")
+    }
+
     fn register(&self, metric: &(impl prometheus::core::Collector + Clone + 'static)) {
         must(self.0.register(Box::new(metric.clone())));
     }

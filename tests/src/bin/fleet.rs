@@ -6,12 +6,15 @@ use anyhow::{Context as _, Result};
 use headworks_tests::{
     Fleet, binary,
     fleet::{Kind, Shape, Store},
-    servers::nginx::Nginx,
+    servers::{nginx::Nginx, prometheus::Prometheus},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the balancer listens, like the embedded system.
 const ADDRESS: &str = "127.0.0.1:8080";
+
+/// Where Prometheus listens, if `PROMETHEUS` is set, and how often it looks.
+const PROMETHEUS: (&str, &str) = ("127.0.0.1:9090", "5s");
 
 /// How many there are of each kind.
 const OF_EACH: usize = 2;
@@ -31,7 +34,11 @@ async fn main() -> Result<ExitCode> {
     let (ingests, catalogs) = (addresses(&mut fleet, Kind::Ingest), addresses(&mut fleet, Kind::Catalog));
     let address = ADDRESS.parse().context("an address")?;
     let _nginx = Nginx::start(Some(address), &ingests, &catalogs).await?;
-    announce(&mut fleet);
+    let prometheus = match binary::environment("PROMETHEUS") {
+        Some(_) => Some(Prometheus::start(Some(PROMETHEUS.0.parse()?), PROMETHEUS.1, &fleet.nodes).await?),
+        None => None,
+    };
+    announce(&mut fleet, prometheus.as_ref());
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -42,7 +49,7 @@ async fn main() -> Result<ExitCode> {
 
 /// Says where everything is, and how to try it.
 #[expect(clippy::print_stdout, reason = "this is what a person who starts it wants to see")]
-fn announce(fleet: &mut Fleet) {
+fn announce(fleet: &mut Fleet, prometheus: Option<&Prometheus>) {
     println!("nginx listens on http://{ADDRESS}, in front of:");
     for kind in [Kind::Ingest, Kind::Processor, Kind::Catalog] {
         for node in fleet.alive(kind) {
@@ -55,6 +62,10 @@ fn announce(fleet: &mut Fleet) {
         fleet.postgres.address(),
         fleet.store.address()
     );
+    if let Some(prometheus) = prometheus {
+        println!("  Prometheus http://{}/alerts", prometheus.address());
+        println!("    looks at whom {} names", prometheus.targets().display());
+    }
     println!("Try it:  echo 'Hello, fleet' | curl -T - http://{ADDRESS}/v1/files/hello.txt");
     println!("         curl http://{ADDRESS}/v1/objects");
     println!("Operate it:  export {}", fleet.exports());

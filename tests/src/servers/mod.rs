@@ -6,6 +6,7 @@ pub mod fault;
 pub mod nginx;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod prometheus;
 pub mod redis;
 pub mod s3;
 

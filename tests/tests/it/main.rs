@@ -17,6 +17,7 @@ mod house;
 mod http2;
 mod memory;
 mod once;
+mod operate;
 mod paths;
 mod pressure;
 mod push;
