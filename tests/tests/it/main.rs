@@ -25,4 +25,5 @@ mod slow;
 mod squeezed;
 mod start;
 mod stop;
+mod systemd;
 mod upload;
