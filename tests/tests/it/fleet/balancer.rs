@@ -33,6 +33,9 @@ const CLIENTS: usize = 8;
 /// How many uploads are acknowledged between one change and the next.
 const STEP: usize = 100;
 
+/// For how long nginx leaves an ingest out that it could not connect to, as `upstreams.conf` says, and a moment.
+const LEFT_OUT: Duration = Duration::from_millis(5_500);
+
 /// Uploads that are half-way when an ingest dies.
 const HALVES: usize = 6;
 
@@ -85,6 +88,9 @@ async fn killing_one_of_three_costs_only_what_is_in_flight_on_it() -> Result<()>
     load.goes_on(&uploads).await?;
     fleet.alive(Kind::Ingest).next().context("an ingest")?.kill()?;
     let killed = Instant::now();
+    // nginx tries it again then.
+    let tried = async || Ok(killed.elapsed());
+    until("it to be no longer left out", DEADLINE, tried, |elapsed| *elapsed > LEFT_OUT).await?;
     load.goes_on(&uploads).await?;
     let mut lost = 0;
     for mut half in halves {
