@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    fleet::{Programs, drain, journey},
+    fleet::{Programs, drain, journey, scale},
     memory::{self, Way},
     page::Page,
     turns,
@@ -60,6 +60,34 @@ impl Drain {
             drain::once(worker, &programs).await
         });
         Self::PAGE.tell(&drain::table(&all.await?), self.common.repetitions, &skipped, self.common.write)
+    }
+}
+
+/// How fast, with one processor and with more.
+#[derive(Args)]
+pub(crate) struct Scale {
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Scale {
+    const PAGE: Page = Page {
+        name: "scale",
+        title: "Scale: 50,000 waiting jobs become rows, by 1, 2 and 4 processors",
+        notes: &[
+            "As in [drain](drain.md), with so many headworks-processors started at once. The time is from their start until the last row is there.",
+            "*Cores busy* is all CPU time (processors, Redis, PostgreSQL) by the time that it took. Where it comes near the machine's cores, more \
+             processors have nothing to run on: then they cost more CPU for each job, and bring nothing. *Evenness* is 1 when each processor \
+             used as much CPU as any other, and 0 when one used none.",
+        ],
+    };
+
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        let programs = self.common.programs();
+        let all = turns::take(&scale::Processors::ALL, self.common.repetitions, async |processors| {
+            scale::once(processors, &programs).await
+        });
+        Self::PAGE.tell(&scale::table(&all.await?), self.common.repetitions, &[], self.common.write)
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod ceiling;
 pub(crate) mod drain;
 pub(crate) mod journey;
 pub(crate) mod peers;
+pub(crate) mod scale;
 
 use std::{
     fs,
@@ -152,7 +153,7 @@ impl Fleet {
     pub(crate) fn processor(&self) -> anyhow::Result<Process> {
         let mut command = self.command("headworks-processor")?;
         command.env("HEADWORKS__PROCESSOR__ADMIN", free_address()?.to_string());
-        Process::start(&mut command, &self.log("processor"))
+        Process::start(&mut command, &self.log(&format!("processor-{}", fastrand::u32(..))))
     }
 
     fn command(&self, program: &str) -> anyhow::Result<Command> {

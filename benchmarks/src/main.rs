@@ -47,6 +47,8 @@ enum Command {
     Run(RunArgs),
     /// How fast jobs that wait become rows.
     Drain(bench::Drain),
+    /// How fast, with one processor and with more.
+    Scale(bench::Scale),
     /// An upload's whole way through a fleet.
     Journey(bench::Journey),
     /// What a stream costs in memory.
@@ -111,6 +113,7 @@ async fn obey(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run(&args).await,
         Command::Drain(args) => args.run().await,
+        Command::Scale(args) => args.run().await,
         Command::Journey(args) => args.run().await,
         Command::Memory(args) => args.run().await,
         Command::Sink(helper) => memory::sink(helper.listen).await,

@@ -64,7 +64,7 @@ async fn start(settings: &Settings, data_dir: &Path, process: &mut Process) -> a
     // has to tell by its age.
     let ours = is_in_data_dir(&settings.storage.url);
     let left_behind = if ours { stack.blobs.sweep_unfinished(Duration::ZERO).await? } else { 0 };
-    let intake = process.add("intake");
+    let intake = process.add_intake();
     let ingest = Ingest::start(&stack, settings, process.gate.clone(), &process.site.budget, &intake);
     headworks_processor::start(&stack, settings, &process.add("processor"))?;
     let public = Public { ingest, catalog: Catalog::new(&stack.stores()) };

@@ -33,7 +33,7 @@ impl process::Part for Part {
 
     fn start(self, settings: &Settings, process: &mut Process) -> anyhow::Result<()> {
         let Self(stack) = self;
-        let intake = process.add("intake");
+        let intake = process.add_intake();
         let ingest = Ingest::start(&stack, settings, process.gate.clone(), &process.site.budget, &intake);
         Ingest::hear_from_the_ledger(&stack, &intake);
         let front = Front::new(ingest, ROUTES, &stack.clock, &stack.registry);

@@ -4,6 +4,8 @@
 //! must not be used as it is ends the process with the reason. On SIGTERM nothing new is taken first, then the parts end in the
 //! order of an upload's way, within the grace; a second signal ends it at once, and what was acknowledged is safe all the same.
 
+mod manager;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -21,6 +23,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use self::manager::Manager;
 use crate::{
     config::{self, Loaded, Mistakes, Settings, settings::Shutdown},
     http::{self, Handler, Rules},
@@ -171,6 +174,9 @@ pub struct Process {
     parts: Vec<(&'static str, Tasks)>,
     operators: Tasks,
     rules: Rules,
+    manager: Manager,
+    /// Whether it is one of those whose gate keeps anybody out.
+    takes_in: bool,
 }
 
 impl Process {
@@ -186,7 +192,15 @@ impl Process {
             addresses: Vec::new(),
             operators: Tasks::new(Stop::new()),
             rules: Rules::from(&settings.ingest.limits),
+            manager: Manager::find(config::environment()),
+            takes_in: false,
         }
+    }
+
+    /// The tasks of what takes uploads in.
+    pub fn add_intake(&mut self) -> Tasks {
+        self.takes_in = true;
+        self.add("intake")
     }
 
     /// Tasks that are stopped after all that were added before.
@@ -249,6 +263,7 @@ impl Process {
                 Ok(part) => return Ok(Some(part)),
                 Err(error) if error.may_pass() => {
                     failures += 1;
+                    self.manager.status(format_args!("not started yet: {}", Report(&error)));
                     warn!(failures, error = %Report(&error), "not started yet, it is tried again");
                 }
                 Err(error) => return Err(error.into()),
@@ -262,6 +277,9 @@ impl Process {
 
     /// Works until a signal comes, then goes down; at once when there is another one.
     pub async fn until_stopped(self, settings: &Shutdown, signals: &mut Signals) -> ExitCode {
+        self.manager.ready();
+        let (manager, gate) = (self.manager.clone(), self.takes_in.then(|| self.gate.clone()));
+        self.operators.spawn("service manager", |stop| manager.keep_told(gate, stop));
         signals.next().await;
         tokio::select! {
             () = self.stop(settings) => ExitCode::SUCCESS,
@@ -273,6 +291,7 @@ impl Process {
     }
 
     async fn stop(&self, settings: &Shutdown) {
+        self.manager.stopping();
         let until = Instant::now() + settings.drain_delay.0 + settings.grace.0;
         self.gate.set(Reason::Drain, Shutter::Shut, "stopping");
         sleep(settings.drain_delay.0).await;

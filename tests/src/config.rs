@@ -27,6 +27,7 @@ pub struct Config {
     home: Arc<TempDir>,
     settings: BTreeMap<String, String>,
     announced: Vec<&'static str>,
+    pub(crate) variables: BTreeMap<&'static str, String>,
     pub(crate) mount: Option<Mount>,
     pub(crate) files: Option<u64>,
     pub(crate) group: Option<Group>,
@@ -56,6 +57,7 @@ impl Config {
             home: Arc::new(home),
             settings: BTreeMap::new(),
             announced: Vec::new(),
+            variables: BTreeMap::new(),
             mount: None,
             files: None,
             group: None,
@@ -84,6 +86,13 @@ impl Config {
     pub fn text(self, key: &str, value: impl fmt::Display) -> Self {
         // A Rust string literal without control characters is a TOML one too.
         self.set(key, format_args!("{:?}", value.to_string()))
+    }
+
+    /// Puts a variable into its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.variables.insert(name, value.to_string());
+        self
     }
 
     /// Expects log lines of WARN or ERROR with this in them. All others fail the test.

@@ -17,6 +17,7 @@ pub(crate) fn command(config: &Config) -> Result<Command> {
     let mut command = wrapped(config, binary::headworks()?)?;
     command.args(["serve", "--config", path(&file)?, "--data-dir", path(&data)?]);
     command.args(["--listen", &config.listen, "--admin", "127.0.0.1:0"]);
+    command.envs(&config.variables);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }

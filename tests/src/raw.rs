@@ -87,6 +87,22 @@ impl Raw {
         self.answer().await
     }
 
+    /// Sends a piece again and again until nobody has taken a byte for so long, or it was `most` bytes; says how many were taken.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub async fn pour(&mut self, piece: &[u8], most: usize, patience: Duration) -> Result<usize> {
+        let mut taken = 0;
+        while taken < most {
+            let next = piece.get(..piece.len().min(most - taken)).unwrap_or_default();
+            match timeout(patience, self.stream.write(next)).await {
+                Ok(written) => taken += written?,
+                Err(_) => break,
+            }
+        }
+        Ok(taken)
+    }
+
     /// Says that nothing more will come.
     ///
     /// # Errors

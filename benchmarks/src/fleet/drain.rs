@@ -103,7 +103,7 @@ pub(crate) async fn once(worker: Worker, programs: &Programs) -> anyhow::Result<
         Some(peer) => peer.work(&fleet)?,
         None => fleet.processor()?,
     };
-    all_stored(&database, &mut process).await?;
+    all_stored(&database, std::slice::from_mut(&mut process)).await?;
     let sample = Sample {
         seconds: begun.elapsed().as_secs_f64(),
         worker: process.tree().cpu_seconds()?,
@@ -116,7 +116,7 @@ pub(crate) async fn once(worker: Worker, programs: &Programs) -> anyhow::Result<
 }
 
 /// Puts the jobs on the queue, and their tables into the database.
-async fn preload(fleet: &Fleet, peer: Option<peers::Peer>) -> anyhow::Result<()> {
+pub(super) async fn preload(fleet: &Fleet, peer: Option<peers::Peer>) -> anyhow::Result<()> {
     let (ingest, address) = fleet.ingest().await?;
     if let Some(peer) = peer {
         drop(ingest);
@@ -142,7 +142,7 @@ async fn preload(fleet: &Fleet, peer: Option<peers::Peer>) -> anyhow::Result<()>
 }
 
 /// Waits until each job's object is counted: the last thing that a transaction does.
-async fn all_stored(database: &Client, worker: &mut Process) -> anyhow::Result<()> {
+pub(super) async fn all_stored(database: &Client, workers: &mut [Process]) -> anyhow::Result<()> {
     const COUNT: &str = "SELECT coalesce(sum(objects), 0)::bigint FROM scopes";
     let until = Instant::now() + PATIENCE;
     let count = database.prepare(COUNT).await?;
@@ -151,14 +151,14 @@ async fn all_stored(database: &Client, worker: &mut Process) -> anyhow::Result<(
         if u64::try_from(stored)? >= JOBS {
             return Ok(());
         }
-        worker.is_alive().context("the worker ended")?;
+        workers.iter_mut().try_for_each(Process::is_alive).context("a worker ended")?;
         anyhow::ensure!(Instant::now() < until, "after {PATIENCE:?} only {stored} are stored");
         sleep(LOOK).await;
     }
 }
 
 /// Each table has its row of each job.
-async fn nothing_is_missing(database: &Client) -> anyhow::Result<()> {
+pub(super) async fn nothing_is_missing(database: &Client) -> anyhow::Result<()> {
     for table in ["ledger", "objects", "events"] {
         let rows: i64 = database.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await?.get(0);
         anyhow::ensure!(u64::try_from(rows)? == JOBS, "{table} has {rows} rows");

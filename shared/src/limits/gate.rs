@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 /// Why the gate is shut: the metric's label, the log's field and the refusal's `reason` alike.
@@ -92,12 +93,19 @@ impl Shutter {
 
 /// The gate of one process.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<AtomicU8>);
+pub struct Gate(Arc<Shutters>);
+
+#[derive(Default)]
+struct Shutters {
+    /// A bit for each reason.
+    shut: AtomicU8,
+    moved: Notify,
+}
 
 impl Gate {
     /// Why it is shut, if it is; with several reasons the first of [`Reason::ALL`].
     pub fn shut(&self) -> Option<Reason> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.shut.load(Ordering::Relaxed) {
             0 => None,
             shut => Reason::ALL.into_iter().find(|reason| shut & reason.bit() != 0),
         }
@@ -105,7 +113,7 @@ impl Gate {
 
     /// Whether it is shut for this reason.
     pub fn is_shut_for(&self, reason: Reason) -> bool {
-        self.0.load(Ordering::Relaxed) & reason.bit() != 0
+        self.0.shut.load(Ordering::Relaxed) & reason.bit() != 0
     }
 
     /// Takes in a measurement.
@@ -117,8 +125,8 @@ impl Gate {
     /// Shuts or opens it for one reason; logged once for each change, with its figures.
     pub fn set(&self, reason: Reason, to: Shutter, figures: impl fmt::Display) {
         let before = match to {
-            Shutter::Shut => self.0.fetch_or(reason.bit(), Ordering::Relaxed),
-            Shutter::Open => self.0.fetch_and(!reason.bit(), Ordering::Relaxed),
+            Shutter::Shut => self.0.shut.fetch_or(reason.bit(), Ordering::Relaxed),
+            Shutter::Open => self.0.shut.fetch_and(!reason.bit(), Ordering::Relaxed),
         };
         match (before & reason.bit() != 0, to) {
             (false, Shutter::Shut) if reason == Reason::Drain => {
@@ -126,8 +134,14 @@ impl Gate {
             }
             (false, Shutter::Shut) => warn!(reason = reason.as_str(), %figures, "intake shut"),
             (true, Shutter::Open) => info!(reason = reason.as_str(), %figures, "intake open again"),
-            _ => {}
+            _ => return,
         }
+        self.0.moved.notify_one();
+    }
+
+    /// Waits until a shutter has moved since this was last waited for. There may be one who waits.
+    pub async fn moved(&self) {
+        self.0.moved.notified().await;
     }
 }
 
@@ -162,5 +176,15 @@ mod tests {
         assert_eq!(gate.shut(), Some(Reason::Memory));
         gate.measure(Sample { reason: Reason::Memory, ratio: 0.1 }, MARK);
         assert_eq!(gate.shut(), None);
+    }
+
+    #[tokio::test]
+    async fn a_move_is_told_once_and_standing_still_never() {
+        let gate = Gate::default();
+        gate.set(Reason::Operator, Shutter::Open, "by hand");
+        assert!(futures_util::poll!(Box::pin(gate.moved())).is_pending());
+        gate.set(Reason::Operator, Shutter::Shut, "by hand");
+        gate.moved().await;
+        assert!(futures_util::poll!(Box::pin(gate.moved())).is_pending());
     }
 }

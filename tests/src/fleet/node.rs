@@ -132,6 +132,14 @@ impl Node {
         Ok(Metrics::parse(&String::from_utf8_lossy(&answer.body)))
     }
 
+    /// Sends it a signal: `STOP` makes it hang, `CONT` go on.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.server.signal(signal)
+    }
+
     /// `kill -9`.
     ///
     /// # Errors

@@ -65,6 +65,11 @@ impl Server {
         self.address
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to it and all its children: `STOP` makes it hang, `CONT` go on.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What the fleet stands on, each server for real and started by the test that needs it.
 
+mod balancer;
 mod crashes;
 mod operators;
 mod outages;
@@ -11,6 +12,7 @@ mod s3_bodies;
 mod s3_credentials;
 mod s3_faults;
 mod s3_probe;
+mod scale;
 mod slow_store;
 mod soak;
 mod starts;

@@ -27,4 +27,5 @@ mod slow;
 mod squeezed;
 mod start;
 mod stop;
+mod systemd;
 mod upload;
