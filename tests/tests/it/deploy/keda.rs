@@ -15,12 +15,16 @@ use headworks_shared::{
 use headworks_tests::servers::redis::Redis;
 use serde_json::Value;
 
-use super::{kubernetes::Manifests, list, text};
+use super::{kubernetes::Manifests, list, pod::Pod, text};
 
 fn triggers() -> Result<Vec<Value>> {
     let manifests = Manifests::of("production")?;
     let scaled = manifests.get("ScaledObject", "headworks-processor")?;
     Ok(list(scaled, "/spec/triggers").to_vec())
+}
+
+fn processor(manifests: &Manifests) -> Result<Pod<'_>> {
+    manifests.pods().find(|pod| pod.name() == "headworks-processor").context("a processor")
 }
 
 #[test]
@@ -35,8 +39,12 @@ fn processors_are_scaled_by_the_time_to_drain_first() -> Result<()> {
     ensure!(first["metadata"]["ignoreNullValues"] == "false", "{first}");
     let rules = super::read("deploy/kubernetes/components/monitoring/rules.yaml")?;
     ensure!(rules.contains(&format!("- record: {record}\n")), "nobody records {record}");
+    let manifests = Manifests::of("production")?;
+    let environment = processor(manifests)?.environment()?;
     for other in others {
         ensure!(other["type"] == "redis-streams" && other["metricType"] == "Value", "{other}");
+        let address = text(other, "/metadata/addressFromEnv")?;
+        ensure!(environment.iter().any(|(name, _)| name == address), "a processor has no {address}");
         let settings: BTreeSet<_> = other["metadata"].as_object().context("metadata")?.keys().collect();
         for lag in ["consumerGroup", "lagCount", "pendingEntriesCount"] {
             ensure!(
@@ -52,11 +60,9 @@ fn processors_are_scaled_by_the_time_to_drain_first() -> Result<()> {
 async fn the_lengths_that_are_looked_at_are_those_of_the_queue() -> Result<()> {
     let redis = Redis::start_with(&[]).await?;
     let manifests = Manifests::of("production")?;
-    let processor =
-        manifests.pods().find(|pod| pod.name() == "headworks-processor").context("a processor")?;
     let options = Options {
         guard: Guard::silent("queue", Rule::QUEUE),
-        name: processor.settings()?.queue.name,
+        name: processor(manifests)?.settings()?.queue.name,
         pool: 4,
         command_timeout: Duration::from_secs(2),
         consumer: "one".to_owned(),

@@ -67,7 +67,7 @@ impl<'a> Pod<'a> {
     }
 
     /// Its environment, but for what is read from a secret as a whole.
-    fn environment(&self) -> Result<Vec<(String, String)>> {
+    pub(super) fn environment(&self) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
         for source in list(self.container(), "/envFrom") {
             let Some(name) = source.pointer("/configMapRef/name").and_then(Value::as_str) else {
