@@ -5,6 +5,7 @@
 
 mod bodies;
 mod crash;
+mod deploy;
 mod digests;
 mod disconnect;
 mod events;
