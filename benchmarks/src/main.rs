@@ -3,6 +3,7 @@
 //! The load generator is our own, so that all subjects get the same bytes in the same way and its own cost is known.
 
 mod bench;
+mod burst;
 mod fleet;
 mod load;
 mod machine;
@@ -49,6 +50,8 @@ enum Command {
     Drain(bench::Drain),
     /// An upload's whole way through a fleet.
     Journey(bench::Journey),
+    /// Ten times as many clients as Headworks is made for.
+    Burst(bench::Burst),
     /// What a stream costs in memory.
     Memory(bench::Memory),
     /// As much of S3 as an upload needs, for `memory`.
@@ -57,6 +60,9 @@ enum Command {
     /// A server over `object_store`'s `WriteMultipart`, for `memory`.
     #[command(hide = true)]
     WriteMultipart(memory::Helper),
+    /// The library `s3s-fs` as a server, for `run`.
+    #[command(hide = true)]
+    S3sFs(subjects::S3sFs),
 }
 
 #[derive(Args)]
@@ -112,9 +118,11 @@ async fn obey(command: Command) -> anyhow::Result<()> {
         Command::Run(args) => run(&args).await,
         Command::Drain(args) => args.run().await,
         Command::Journey(args) => args.run().await,
+        Command::Burst(args) => args.run().await,
         Command::Memory(args) => args.run().await,
         Command::Sink(helper) => memory::sink(helper.listen).await,
         Command::WriteMultipart(helper) => memory::write_multipart(helper.listen).await,
+        Command::S3sFs(helper) => subjects::s3s_fs(helper).await,
     }
 }
 
@@ -147,8 +155,8 @@ fn contenders(args: &RunArgs, paths: &Paths) -> (Vec<Contender>, Vec<String>) {
     let mut contenders = Vec::new();
     let mut skipped = Vec::new();
     for &subject in wanted(&args.subject) {
-        for &place in wanted(&args.place) {
-            let contender = Contender { subject, place };
+        let places = wanted(&args.place).iter().map(|&place| Contender { subject, place });
+        for contender in places.filter(|contender| contender.is_told_apart()) {
             match contender.missing(paths) {
                 None => contenders.push(contender),
                 Some(reason) => skipped.push(format!("{contender}: {reason}")),

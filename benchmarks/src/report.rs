@@ -100,7 +100,7 @@ fn row(unit: Unit, series: &Series, nginx: Option<&Series>) -> [String; 11] {
         format!("{:.2}", median(series, |sample| sample.p99_ms)),
         errors(series),
         format!("{:.3}", median(series, |sample| sample.cpu_seconds / work(unit, sample))),
-        format!("{:.1}", median(series, |sample| sample.peak_bytes as f64 / f64::from(1 << 20))),
+        format!("{:.1}", median(series, |sample| sample.peak.subject as f64 / f64::from(1 << 20))),
         middle(settled).map_or_else(none, |settled| format!("{settled:.1}")),
         format!("{:.3}", median(series, |sample| sample.own_cpu_seconds / work(unit, sample))),
     ]
@@ -151,6 +151,7 @@ fn range(series: &Series, value: impl Fn(&Sample) -> f64) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Peak;
     use crate::subjects::{Contender, Place};
 
     fn series(subject: Subject, seconds: [f64; 3]) -> Series {
@@ -163,7 +164,7 @@ mod tests {
             errors: BTreeMap::from([("503".into(), 2)]),
             cpu_seconds: 0.5,
             own_cpu_seconds: 0.02,
-            peak_bytes: 3 << 20,
+            peak: Peak { subject: 3 << 20, own: 1 << 20 },
             settled_seconds: (subject == Subject::Headworks).then_some(1.5),
         };
         let contender = Contender { subject, place: Place::Memory };
