@@ -61,13 +61,23 @@ impl Drain {
         let all = turns::take(&workers, self.common.repetitions, async |worker| {
             drain::once(worker, &programs).await
         });
-        Self::PAGE.tell(&drain::table(&all.await?), self.common.repetitions, &skipped, self.common.write)
+        let all = all.await?;
+        Self::PAGE.tell(
+            &drain::table(&all),
+            &[drain::plot(&all)],
+            self.common.repetitions,
+            &skipped,
+            self.common.write,
+        )
     }
 }
 
 /// An upload's whole way.
 #[derive(Args)]
 pub(crate) struct Journey {
+    /// Only this line of processes (repeatable).
+    #[arg(long, value_name = "WHO")]
+    who: Vec<journey::Who>,
     #[command(flatten)]
     common: Common,
 }
@@ -89,11 +99,20 @@ impl Journey {
     };
 
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
-        let (ways, skipped) = able(&journey::Way::ALL, journey::Way::missing);
+        let who = super::wanted(&self.who);
+        let ways: Vec<_> = journey::Way::ALL.into_iter().filter(|way| who.contains(&way.who)).collect();
+        let (ways, skipped) = able(&ways, journey::Way::missing);
         let programs = self.common.programs();
         let all =
             turns::take(&ways, self.common.repetitions, async |way| journey::once(way, &programs).await);
-        Self::PAGE.tell(&journey::table(&all.await?), self.common.repetitions, &skipped, self.common.write)
+        let all = all.await?;
+        Self::PAGE.tell(
+            &journey::table(&all),
+            &[journey::plot(&all)],
+            self.common.repetitions,
+            &skipped,
+            self.common.write,
+        )
     }
 }
 
@@ -131,7 +150,14 @@ impl Burst {
         let manners = super::wanted(&self.manners);
         let all =
             turns::take(manners, self.common.repetitions, async |manners| burst::once(manners, &paths).await);
-        Self::PAGE.tell(&burst::table(&all.await?), self.common.repetitions, &[], self.common.write)
+        let all = all.await?;
+        Self::PAGE.tell(
+            &burst::table(&all),
+            &[burst::plot(&all)],
+            self.common.repetitions,
+            &[],
+            self.common.write,
+        )
     }
 }
 
@@ -165,7 +191,14 @@ impl Memory {
         let all = turns::take(&ways, self.common.repetitions, async |way| {
             memory::once(way, &programs, &self.disk).await
         });
-        Self::PAGE.tell(&memory::table(&all.await?), self.common.repetitions, &skipped, self.common.write)
+        let all = all.await?;
+        Self::PAGE.tell(
+            &memory::table(&all),
+            &[memory::plot(&all)],
+            self.common.repetitions,
+            &skipped,
+            self.common.write,
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
 
-pub(crate) use self::table::table;
+pub(crate) use self::table::{plot, table};
 use crate::{
     load::{self, Loaded, Pace, Plan, Remembered},
     measure::{Peak, peak_during},
@@ -47,6 +47,15 @@ pub(crate) enum Manners {
     Waits,
     /// It sends it at once.
     Pushes,
+}
+
+impl Manners {
+    fn short(self) -> &'static str {
+        match self {
+            Self::Waits => "waiting",
+            Self::Pushes => "pushing",
+        }
+    }
 }
 
 impl fmt::Display for Manners {

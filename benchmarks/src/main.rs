@@ -10,6 +10,7 @@ mod machine;
 mod measure;
 mod memory;
 mod page;
+mod plot;
 mod probe;
 mod report;
 mod runner;
@@ -146,6 +147,7 @@ async fn run(args: &RunArgs) -> anyhow::Result<()> {
         let file = home.join("results/README.md");
         fs::create_dir_all(home.join("results"))?;
         fs::write(&file, report).with_context(|| format!("write {}", file.display()))?;
+        results.iter().try_for_each(|(scenario, series)| report::plot(scenario, series).write())?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::{
     load::{self, Framing, Plan},
     measure::peak_during,
     page::{median, spread},
+    plot::{Panel, Plot},
     subjects::process::{Process, Ready, free_address},
 };
 
@@ -167,6 +168,15 @@ pub(crate) fn table(all: &[(Way, Vec<Sample>)]) -> String {
         );
     }
     table
+}
+
+/// Memory and throughput, as a picture.
+pub(crate) fn plot(all: &[(Way, Vec<Sample>)]) -> Plot {
+    let panels = vec![
+        Panel::of("KiB per stream", all, Sample::kib_per_stream),
+        Panel::of("MB/s", all, Sample::megabytes_per_second),
+    ];
+    Plot { name: "memory".into(), title: "Memory of a thousand streams".into(), panels }
 }
 
 /// Why a way cannot be gone here, if it cannot: its files need room.

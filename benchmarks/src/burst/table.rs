@@ -1,9 +1,12 @@
 //! What a burst came to, as a table.
 
+use std::collections::BTreeMap;
+
 use super::{Manners, Sample};
 use crate::{
     load::Tally,
     page::{median, spread},
+    plot::{Panel, Plot},
 };
 
 impl Sample {
@@ -22,14 +25,13 @@ impl Sample {
         mib(self.burst.1.subject)
     }
 
-    fn tally(&self) -> &Tally {
-        &self.burst.0.tally
+    /// The same before it.
+    fn unburdened_peak_mib(&self) -> f64 {
+        mib(self.unburdened.1.subject)
     }
 
-    /// What came that was neither a 2xx nor a refusal that says when to come back; without the burst too.
-    fn others(&self) -> u64 {
-        let others = |tally: &Tally| tally.errors().values().sum::<u64>() - tally.honest_refusals();
-        others(self.tally()) + others(&self.unburdened.0.tally)
+    fn tally(&self) -> &Tally {
+        &self.burst.0.tally
     }
 }
 
@@ -50,14 +52,46 @@ pub(crate) fn table(all: &[(Manners, Vec<Sample>)]) -> String {
             median(samples, |it| it.tally().honest_refusals() as f64),
             median(samples, |it| it.tally().refusal_ms(0.5)),
             median(samples, |it| it.tally().refusal_ms(0.99)),
-            samples.iter().map(Sample::others).sum::<u64>(),
-            median(samples, |it| mib(it.unburdened.1.subject)),
+            neither(samples),
+            median(samples, Sample::unburdened_peak_mib),
             median(samples, Sample::peak_mib),
             normal_again(samples),
             median(samples, |it| mib(it.burst.1.own)),
         );
     }
     table
+}
+
+/// Goodput and memory, as a picture.
+pub(crate) fn plot(all: &[(Manners, Vec<Sample>)]) -> Plot {
+    let panel = |title, without: fn(&Sample) -> f64, within: fn(&Sample) -> f64| {
+        let one = |panel: Panel, (manners, samples): &(Manners, Vec<Sample>)| {
+            let (alone, burst) = (
+                format!("Headworks alone, {}", manners.short()),
+                format!("in the burst, {}", manners.short()),
+            );
+            let panel = panel.bar(&alone, samples.iter().map(without).collect());
+            panel.bar(&burst, samples.iter().map(within).collect())
+        };
+        all.iter().fold(Panel::new(title), one)
+    };
+    let panels = vec![
+        panel("acknowledged uploads/s", Sample::unburdened, Sample::goodput),
+        panel("peak RSS, MiB", Sample::unburdened_peak_mib, Sample::peak_mib),
+    ];
+    Plot { name: "burst".into(), title: "W6: a burst".into(), panels }
+}
+
+/// What came that was neither a 2xx nor a refusal that says when to come back, by kind; without the burst too.
+fn neither(samples: &[Sample]) -> String {
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    let loads = samples.iter().flat_map(|it| [&it.unburdened.0.tally, &it.burst.0.tally]);
+    for (kind, count) in loads.flat_map(Tally::neither) {
+        *sums.entry(kind).or_default() += count;
+    }
+    let mut text = sums.values().sum::<u64>().to_string();
+    sums.iter().for_each(|(kind, count)| text += &format!("; {kind}: {count}"));
+    text
 }
 
 /// The longest of all runs, so that none which did not recover is hidden.

@@ -11,6 +11,7 @@ use super::{Fleet, Programs, Store, ceiling, peers, rows};
 use crate::{
     load::{self, Plan},
     page::{median, spread},
+    plot::{Panel, Plot},
 };
 
 /// How many jobs wait.
@@ -159,4 +160,13 @@ pub(crate) fn table(all: &[(Worker, Vec<Sample>)]) -> String {
         );
     }
     table
+}
+
+/// The rates, as a picture.
+pub(crate) fn plot(all: &[(Worker, Vec<Sample>)]) -> Plot {
+    let panels = vec![
+        Panel::of("jobs/s", all, Sample::rate),
+        Panel::of("jobs per CPU s, servers included", all, |sample| JOBS as f64 / sample.cpu()),
+    ];
+    Plot { name: "drain".into(), title: "Drain rate".into(), panels }
 }

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, fmt, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context as _;
+use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 use tokio_postgres::Client;
@@ -11,8 +12,9 @@ use tokio_postgres::Client;
 use super::{Fleet, Programs, Store, peers::Peer, rows, s3};
 use crate::{
     load::{self, Plan, Remembered, Tally},
-    measure::own_cpu_seconds,
+    measure::{Tree, own_cpu_seconds, peak_during},
     page::{median, spread},
+    plot::{Panel, Plot},
     subjects::process::Process,
 };
 
@@ -29,7 +31,7 @@ const LOAD: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Who is gone through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Who {
     /// Headworks' fleet, with its bytes at a server that speaks S3.
     HeadworksS3,
@@ -65,7 +67,8 @@ impl fmt::Display for Who {
 /// What is sent where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Way {
-    who: Who,
+    /// Who takes it.
+    pub who: Who,
     /// So many uploads at once, and no more of them; else a load that goes on.
     burst: Option<usize>,
 }
@@ -113,6 +116,8 @@ pub(crate) struct Sample {
     worker: f64,
     servers: f64,
     generator: f64,
+    /// The most memory of those that take uploads and of the worker.
+    peak_mib: f64,
 }
 
 impl Sample {
@@ -159,7 +164,9 @@ pub(crate) async fn once(way: Way, programs: &Programs) -> anyhow::Result<Sample
     };
     let before = (line.intake.tree().cpu_seconds()?, servers()?, own_cpu_seconds()?);
     let begun = Instant::now();
-    let loaded = load::run(plan(line.address, way.burst)).await?;
+    let own = Tree::of([line.intake.pid(), line.worker.pid()]);
+    let (loaded, peak) = peak_during(own, load::run(plan(line.address, way.burst))).await;
+    let loaded = loaded?;
     let generator = own_cpu_seconds()? - before.2;
     let database = fleet.postgres.connect(&fleet.database).await?;
     let acknowledged = loaded.tally.acknowledged();
@@ -181,6 +188,7 @@ pub(crate) async fn once(way: Way, programs: &Programs) -> anyhow::Result<Sample
         worker: line.worker.tree().cpu_seconds()?,
         servers: servers()? - before.1,
         generator,
+        peak_mib: peak.subject as f64 / f64::from(1 << 20),
     })
 }
 
@@ -215,13 +223,13 @@ async fn lags(database: &Client, tally: &Tally) -> anyhow::Result<Histogram<u64>
 pub(crate) fn table(all: &[(Way, Vec<Sample>)]) -> String {
     let mut table = String::from(
         "| way | uploads/s to the row | least–most | s to the last row | 201 p99 ms | 201 to row p50 ms | p99 ms | errors | \
-         CPU s / 1,000: own | with servers | of these: intake | worker | servers | generator |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+         CPU s / 1,000: own | with servers | of these: intake | worker | servers | generator | peak RSS MiB, own |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for (way, samples) in all {
         let each = |value: fn(&Sample) -> f64| median(samples, |it| value(it) / it.uploads * 1e3);
         table += &format!(
-            "| {way} | {:.0} | {} | {:.2} | {:.1} | {:.1} | {:.1} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} |\n",
+            "| {way} | {:.0} | {} | {:.2} | {:.1} | {:.1} | {:.1} | {:.0} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.0} |\n",
             median(samples, Sample::rate),
             spread(samples.iter().map(Sample::rate)),
             median(samples, |it| it.seconds),
@@ -235,7 +243,26 @@ pub(crate) fn table(all: &[(Way, Vec<Sample>)]) -> String {
             each(|it| it.worker),
             each(|it| it.servers),
             each(|it| it.generator),
+            median(samples, |it| it.peak_mib),
         );
     }
     table
+}
+
+/// What goes on, as a picture; not what comes at once.
+pub(crate) fn plot(all: &[(Way, Vec<Sample>)]) -> Plot {
+    let panel = |title, value: fn(&Sample) -> f64| {
+        let lasting = all.iter().filter(|(way, _)| way.burst.is_none());
+        let one = |panel: Panel, (way, samples): &(Way, Vec<Sample>)| {
+            panel.bar(&way.to_string(), samples.iter().map(value).collect())
+        };
+        lasting.fold(Panel::new(title), one)
+    };
+    let panels = vec![
+        panel("uploads/s to the row", Sample::rate),
+        panel("ms from answer to row, p99", |it| it.lag_p99_ms),
+        panel("CPU s for 1,000 uploads, without servers", |it| (it.intake + it.worker) / it.uploads * 1e3),
+        panel("peak RSS, MiB, without servers", |it| it.peak_mib),
+    ];
+    Plot { name: "journey".into(), title: "W5: uploads until their rows are there".into(), panels }
 }

@@ -136,6 +136,18 @@ impl Tally {
         self.refusal_us.value_at_quantile(quantile) as f64 / 1_000.0
     }
 
+    /// How many requests were neither acknowledged nor refused so, by status or kind of failure.
+    pub(crate) fn neither(&self) -> BTreeMap<String, u64> {
+        let mut all = self.errors();
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE.as_str();
+        if let Some(count) = all.remove(unavailable).map(|count| count - self.honest_refusals())
+            && count > 0
+        {
+            all.insert(format!("{unavailable} without Retry-After"), count);
+        }
+        all
+    }
+
     /// How many requests were not acknowledged, by status or kind of failure.
     pub(crate) fn errors(&self) -> BTreeMap<String, u64> {
         let refused =
@@ -179,6 +191,8 @@ mod tests {
         tally.answered(&said(StatusCode::SERVICE_UNAVAILABLE, None), Duration::from_millis(9));
         tally.answered(&said(StatusCode::INTERNAL_SERVER_ERROR, Some(1)), Duration::from_millis(9));
         assert_eq!(tally.honest_refusals(), 1);
+        let neither = [("500".into(), 1), ("503 without Retry-After".into(), 1)];
+        assert_eq!(tally.neither(), BTreeMap::from(neither));
         assert!((tally.refusal_ms(1.0) - 3.0).abs() < 0.1);
     }
 }
