@@ -136,11 +136,12 @@ impl Burst {
             "*Unburdened*: 500 clients for 10 s, each with one upload after the other. *Burst*: 5,000 clients, whose connections are open beforehand and \
              who come within half a second; then each has one upload after the other for 10 s. Who is refused comes back when the answer says, over a \
              new connection. Rates count acknowledged uploads until the last answer.",
-            "A refusal's latency is from the moment that the generator gives a request to its connection (it stands in no queue of the generator before) \
-             to the moment that the answer is read: what the generator and Headworks take from each other on this machine is in it. *Neither* is all that \
-             is not a 2xx nor a 503 with `Retry-After`, in both loads of all runs.",
-            "*Normal again* is from the moment that no client begins anything more until small uploads, 50 a second, are all taken within 20 ms (or twice \
-             the p99 before the burst); the longest of all runs. RSS is looked at every 50 ms.",
+            "A refusal's latency is from the moment that the generator gives a request to its connection to the moment that it has read the answer; \
+             most of it is the wait for five thousand others in the generator, which has one thread and shares two cores with Headworks. *Beside it* are \
+             the refusals of a second generator, a thread of its own, with 100 small uploads a second, from the moment that each was due: what one more \
+             client gets. *Neither* is all that is not a 2xx nor a 503 with `Retry-After`, of both, in all loads of all runs.",
+            "*Normal again* is from the moment that no client begins anything more until these small uploads are all taken within 20 ms (or twice their p99 \
+             before the burst); the longest of all runs. RSS is looked at every 50 ms.",
         ],
     };
 

@@ -6,12 +6,13 @@ mod table;
 use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
+use tokio::{runtime, task::spawn_blocking};
 
 pub(crate) use self::table::{plot, table};
 use crate::{
     load::{self, Loaded, Pace, Plan, Remembered},
     measure::{Peak, peak_during},
-    subjects::{Contender, Intake, Paths, Place, Running, Size, Subject},
+    subjects::{Contender, Intake, Paths, Place, Size, Subject},
 };
 
 /// How many uploads at once, and jobs, Headworks is made for.
@@ -32,10 +33,13 @@ const COMING: Duration = Duration::from_millis(500);
 /// The longest time for Headworks to work off its queue.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Small uploads, so many a second, show how Headworks is.
-const PROBES_PER_SECOND: f64 = 50.0;
-const PROBES: u64 = 500;
+/// How long it is looked at afterwards.
+const AFTER: Duration = Duration::from_secs(10);
+
+/// What a probe sends, in bytes.
 const PROBE_BODY: u64 = 10_240;
+/// How many there are a second.
+const PROBES_PER_SECOND: u32 = 100;
 
 /// As normal as before is a probe that takes no longer than this, or twice the slowest in a hundred before the burst.
 const NORMAL: Duration = Duration::from_millis(20);
@@ -74,6 +78,8 @@ pub(crate) struct Sample {
     unburdened: (Loaded, Peak),
     /// Ten times as many.
     burst: (Loaded, Peak),
+    /// Small uploads beside them, and afterwards.
+    probes: Loaded,
     /// From the end of the burst until it was as before; `None` when it was not.
     normal_again: Option<Duration>,
 }
@@ -86,17 +92,21 @@ pub(crate) async fn once(manners: Manners, paths: &Paths) -> anyhow::Result<Samp
     let contender = Contender { subject: Subject::Headworks, place: Place::Memory };
     let started = contender.start_with(paths, Size::Only(SIZE)).await?;
     let subject = &started.running;
-    let before = probes(subject.intake, PROBES / 5).await?;
+    let before = probes(subject.intake, Duration::from_secs(2)).await?;
     let normal = NORMAL.max(Duration::from_secs_f64(before.tally.latency_ms(0.99) / 1e3) * 2);
 
     let few = Plan { connections: usize::try_from(SIZE)?, ..plan(subject.intake, manners) };
-    let unburdened = offer(subject, few).await?;
+    let few = load::ready(few).await?;
+    let (unburdened, peak) = peak_during(subject.tree(), few.run()).await;
+    let unburdened = (unburdened?, peak);
     subject.settled(before.tally.acknowledged() + unburdened.0.tally.acknowledged(), PATIENCE).await?;
-    let burst = offer(subject, plan(subject.intake, manners)).await?;
-    let late = burst.0.took.saturating_sub(LOAD);
-    let after = probes(subject.intake, PROBES).await?;
-    let normal_again = abnormal(after.tally.remembered(), normal).map(|rest| late + rest);
-    Ok(Sample { unburdened, burst, normal_again })
+
+    let many = load::ready(plan(subject.intake, manners)).await?;
+    let beside = probes(subject.intake, LOAD + AFTER);
+    let ((burst, peak), probes) = tokio::join!(peak_during(subject.tree(), many.run()), beside);
+    let (burst, probes) = ((burst?, peak), probes?);
+    let normal_again = normal_from(probes.tally.remembered(), LOAD + AFTER, normal);
+    Ok(Sample { unburdened, burst, probes, normal_again: normal_again.map(|from| from.saturating_sub(LOAD)) })
 }
 
 fn plan(intake: Intake, manners: Manners) -> Plan {
@@ -110,25 +120,24 @@ fn plan(intake: Intake, manners: Manners) -> Plan {
     }
 }
 
-async fn offer(subject: &Running, plan: Plan) -> anyhow::Result<(Loaded, Peak)> {
-    let (loaded, peak) = peak_during(subject.tree(), load::run(plan)).await;
-    Ok((loaded?, peak))
-}
-
-async fn probes(intake: Intake, requests: u64) -> anyhow::Result<Loaded> {
-    let pace = Pace::Open { per_second: PROBES_PER_SECOND };
+/// Small uploads, from a thread of their own: what they wait for is Headworks, and not the turn of five thousand others in the generator.
+async fn probes(intake: Intake, duration: Duration) -> anyhow::Result<Loaded> {
+    let pace = Pace::Open { per_second: f64::from(PROBES_PER_SECOND) };
     let plan =
-        Plan { pace, requests, remembers: true, opens_first: true, ..Plan::put(intake.at, 16, PROBE_BODY) };
-    load::run(plan).await
+        Plan { pace, duration, remembers: true, opens_first: true, ..Plan::put(intake.at, 32, PROBE_BODY) };
+    let thread =
+        move || runtime::Builder::new_current_thread().enable_all().build()?.block_on(load::run(plan));
+    spawn_blocking(thread).await?
 }
 
-/// How long probes were refused, or slower than `normal`: until the first after which all were well. `None` when the last was not.
-fn abnormal(good: &[Remembered], normal: Duration) -> Option<Duration> {
+/// From which moment on all probes were taken within `normal`, of those that were due in `duration`; `None` when the last was not.
+fn normal_from(good: &[Remembered], duration: Duration, normal: Duration) -> Option<Duration> {
     let mut well: Vec<u64> =
         good.iter().filter(|probe| probe.took <= normal).map(|probe| probe.turn).collect();
     well.sort_unstable();
-    let first = (0..PROBES).rev().zip(well.iter().rev()).take_while(|(due, turn)| due == *turn).last()?.0;
-    Some(Duration::from_secs_f64(first as f64 / PROBES_PER_SECOND))
+    let due = 0..u64::from(PROBES_PER_SECOND) * duration.as_secs();
+    let first = due.rev().zip(well.iter().rev()).take_while(|(due, turn)| due == *turn).last()?.0;
+    Some(Duration::from_secs_f64(first as f64 / f64::from(PROBES_PER_SECOND)))
 }
 
 #[cfg(test)]
@@ -141,12 +150,15 @@ mod tests {
 
     #[test]
     fn it_is_normal_again_after_the_last_probe_that_was_refused_or_slow() {
-        let all = || (0..PROBES).map(|turn| probe(turn, 5));
-        let seconds = |good: Vec<Remembered>| abnormal(&good, NORMAL).map(|rest| rest.as_secs_f64());
-        assert_eq!(seconds(all().collect()), Some(0.0));
-        assert_eq!(seconds(all().filter(|probe| probe.turn != 49).collect()), Some(1.0));
-        assert_eq!(seconds(all().filter(|it| it.turn != 99).chain([probe(99, 400)]).collect()), Some(2.0));
-        assert_eq!(seconds(all().filter(|probe| probe.turn != PROBES - 1).collect()), None);
-        assert_eq!(seconds(Vec::new()), None);
+        let last = 10 * u64::from(PROBES_PER_SECOND) - 1;
+        let all = || (0..=last).map(|turn| probe(turn, 5));
+        let from = |good: Vec<Remembered>| {
+            normal_from(&good, Duration::from_secs(10), NORMAL).map(|from| from.as_secs_f64())
+        };
+        assert_eq!(from(all().collect()), Some(0.0));
+        assert_eq!(from(all().filter(|it| it.turn != 99).collect()), Some(1.0));
+        assert_eq!(from(all().filter(|it| it.turn != 199).chain([probe(199, 400)]).collect()), Some(2.0));
+        assert_eq!(from(all().filter(|it| it.turn != last).collect()), None);
+        assert_eq!(from(Vec::new()), None);
     }
 }

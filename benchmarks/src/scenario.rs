@@ -37,6 +37,9 @@ pub(crate) struct Scenario {
     /// How many requests a second are due, whatever became of the earlier ones; one after the other on each connection, if nothing is said.
     #[serde(default)]
     rate_per_s: Option<f64>,
+    /// Whether all connections are opened, one after the other, before the first request; so it is for a rate in any case.
+    #[serde(default)]
+    opens_first: bool,
     /// How long each body takes; as fast as it is taken, if nothing is said.
     #[serde(default)]
     trickle_s: Option<u64>,
@@ -55,7 +58,7 @@ impl Scenario {
             prefix: intake.prefix.to_owned(),
             api: intake.api,
             pace: self.rate_per_s.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
-            opens_first: self.rate_per_s.is_some(),
+            opens_first: self.opens_first || self.rate_per_s.is_some(),
             framing: self.framing,
             trickle: self.trickle_s.map(Duration::from_secs),
             duration: Duration::from_secs(self.duration_s),

@@ -38,13 +38,13 @@ impl Sample {
 /// The table of all runs' medians.
 pub(crate) fn table(all: &[(Manners, Vec<Sample>)]) -> String {
     let mut table = String::from(
-        "| clients | unburdened, uploads/s | in the burst, uploads/s | least–most | part | refusals | their p50 ms | p99 ms | neither | \
+        "| clients | unburdened, uploads/s | in the burst, uploads/s | least–most | part | refusals | their p50 ms | p99 ms | beside it, p50 ms | p99 ms | neither | \
          peak RSS MiB unburdened | in the burst | normal again after s | generator's peak RSS MiB |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for (manners, samples) in all {
         table += &format!(
-            "| {manners} | {:.0} | {:.0} | {} | {:.2} | {:.0} | {:.1} | {:.1} | {} | {:.0} | {:.0} | {} | {:.0} |\n",
+            "| {manners} | {:.0} | {:.0} | {} | {:.2} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {} | {:.0} | {:.0} | {} | {:.0} |\n",
             median(samples, Sample::unburdened),
             median(samples, Sample::goodput),
             spread(samples.iter().map(Sample::goodput)),
@@ -52,6 +52,8 @@ pub(crate) fn table(all: &[(Manners, Vec<Sample>)]) -> String {
             median(samples, |it| it.tally().honest_refusals() as f64),
             median(samples, |it| it.tally().refusal_ms(0.5)),
             median(samples, |it| it.tally().refusal_ms(0.99)),
+            median(samples, |it| it.probes.tally.refusal_ms(0.5)),
+            median(samples, |it| it.probes.tally.refusal_ms(0.99)),
             neither(samples),
             median(samples, Sample::unburdened_peak_mib),
             median(samples, Sample::peak_mib),
@@ -82,10 +84,10 @@ pub(crate) fn plot(all: &[(Manners, Vec<Sample>)]) -> Plot {
     Plot { name: "burst".into(), title: "W6: a burst".into(), panels }
 }
 
-/// What came that was neither a 2xx nor a refusal that says when to come back, by kind; without the burst too.
+/// What came that was neither a 2xx nor a refusal that says when to come back, by kind: in the burst, before and after it.
 fn neither(samples: &[Sample]) -> String {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-    let loads = samples.iter().flat_map(|it| [&it.unburdened.0.tally, &it.burst.0.tally]);
+    let loads = samples.iter().flat_map(|it| [&it.unburdened.0.tally, &it.burst.0.tally, &it.probes.tally]);
     for (kind, count) in loads.flat_map(Tally::neither) {
         *sums.entry(kind).or_default() += count;
     }

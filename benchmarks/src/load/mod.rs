@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 
 pub(crate) use self::{
     api::Api,
@@ -145,28 +145,54 @@ impl Load {
     }
 }
 
-/// Sends all of `plan`. Ends at the latest one deadline after the plan's duration.
+/// A plan whose connections are open, if they are to be opened first.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    plan: Plan,
+    opened: Vec<TcpStream>,
+}
+
+/// Makes a plan ready.
 ///
 /// # Errors
-/// Only when the generator itself fails; what the subject does is counted. But when connections are to be opened first, each must be.
-pub(crate) async fn run(plan: Plan) -> anyhow::Result<Loaded> {
+/// When connections are to be opened first, and one is not taken.
+pub(crate) async fn ready(plan: Plan) -> anyhow::Result<Ready> {
     let mut opened = Vec::new();
     while plan.opens_first && opened.len() < plan.connections {
         opened.push(connection::open(plan.target).await.context("open a connection")?);
     }
-    let begun = Instant::now();
-    let (until, tally) = (begun + plan.duration, Mutex::new(Tally::new()?));
-    let load = Arc::new(Load { begun, until, next: AtomicU64::new(0), tally, plan });
-    let mut workers = JoinSet::new();
-    for number in 0..load.plan.connections {
-        workers.spawn(connection::work(Arc::clone(&load), number, opened.pop()));
+    Ok(Ready { plan, opened })
+}
+
+impl Ready {
+    /// Sends all of the plan. Ends at the latest one deadline after its duration.
+    ///
+    /// # Errors
+    /// Only when the generator itself fails; what the subject does is counted.
+    pub(crate) async fn run(self) -> anyhow::Result<Loaded> {
+        let Self { plan, mut opened } = self;
+        let begun = Instant::now();
+        let (until, tally) = (begun + plan.duration, Mutex::new(Tally::new()?));
+        let load = Arc::new(Load { begun, until, next: AtomicU64::new(0), tally, plan });
+        let mut workers = JoinSet::new();
+        for number in 0..load.plan.connections {
+            workers.spawn(connection::work(Arc::clone(&load), number, opened.pop()));
+        }
+        while let Some(worker) = workers.join_next().await {
+            worker?;
+        }
+        let took = begun.elapsed();
+        let load = Arc::into_inner(load).context("a connection has outlived the load")?;
+        Ok(Loaded { tally: load.tally.into_inner().unwrap_or_else(PoisonError::into_inner), took })
     }
-    while let Some(worker) = workers.join_next().await {
-        worker?;
-    }
-    let took = begun.elapsed();
-    let load = Arc::into_inner(load).context("a connection has outlived the load")?;
-    Ok(Loaded { tally: load.tally.into_inner().unwrap_or_else(PoisonError::into_inner), took })
+}
+
+/// Makes a plan ready and sends all of it.
+///
+/// # Errors
+/// As the two of them.
+pub(crate) async fn run(plan: Plan) -> anyhow::Result<Loaded> {
+    ready(plan).await?.run().await
 }
 
 #[cfg(test)]
