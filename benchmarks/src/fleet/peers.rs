@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     num::NonZero,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -51,11 +51,11 @@ impl Peer {
 
     /// Why it cannot run here, if it cannot.
     pub(crate) fn missing(self) -> Option<String> {
-        let needed = match self.language {
-            Language::Node => installed().join("node/node_modules/bullmq"),
-            Language::Python => installed().join("python/bin/arq"),
+        let is_there = match self.language {
+            Language::Node => has_node() && installed().join("node/node_modules/bullmq").exists(),
+            Language::Python => installed().join("python/bin/arq").exists(),
         };
-        (!needed.exists()).then(|| "it is not installed: see benchmarks/peers/install".to_owned())
+        (!is_there).then(|| "it is not installed: see benchmarks/peers/install".to_owned())
     }
 
     /// Puts its jobs on its queue.
@@ -123,6 +123,11 @@ fn uvicorn(listen: SocketAddr) -> Command {
     command.args(["--host", &listen.ip().to_string(), "--port", &listen.port().to_string()]);
     command.args(["--no-access-log", "--log-level", "warning"]);
     command
+}
+
+/// Whether the machine has Node.
+pub(crate) fn has_node() -> bool {
+    Command::new("node").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// Where the peers are.

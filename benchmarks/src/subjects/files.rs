@@ -1,7 +1,7 @@
 //! Servers that put a body into a file, and know nothing else of it: what one would install for that.
 
 use std::{
-    env, fs,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -13,7 +13,10 @@ use super::{
     Intake, Rest, Running,
     process::{Process, Ready, free_address},
 };
-use crate::{fleet::peers::installed, load::Api};
+use crate::{
+    fleet::peers::{has_node, installed},
+    load::Api,
+};
 
 /// In how many bytes of a large file a client sends it to rustus at a time: it reads each request whole before it writes it.
 const RUSTUS_PART: u64 = 8 << 20;
@@ -31,7 +34,7 @@ pub(super) enum Server {
 
 impl Server {
     pub(super) fn is_installed(self) -> bool {
-        self.program().exists() && (self != Self::Tus || on_path("node"))
+        self.program().exists() && (self != Self::Tus || has_node())
     }
 
     fn program(self) -> PathBuf {
@@ -81,9 +84,4 @@ impl Server {
         }
         command
     }
-}
-
-fn on_path(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

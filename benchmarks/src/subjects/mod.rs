@@ -187,7 +187,7 @@ enum Rest {
     /// Headworks tells at this address what it has still to do.
     Told(SocketAddr),
     /// Its rows show it.
-    Rows(pipeline::Servers),
+    Rows(Box<pipeline::Servers>),
 }
 
 /// A subject that takes uploads.

@@ -24,6 +24,6 @@ pub(super) async fn start(peer: Peer, programs: &Programs, folder: &Path) -> any
     let worker = peer.work(&fleet)?;
     let database = fleet.postgres.connect(&fleet.database).await?;
     let intake = Intake::put(address, "/v1/files/up");
-    let rest = Rest::Rows(Servers { database, _fleet: fleet });
+    let rest = Rest::Rows(Box::new(Servers { database, _fleet: fleet }));
     Ok(Running { processes: vec![server, worker], rest, intake })
 }
