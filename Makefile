@@ -52,9 +52,9 @@ doc: setup ## the documentation has no broken link
 docs: build ## write the generated pages anew
 	target/release/headworks docs docs
 
-bench: build ## measure beside others, and write benchmarks/results; takes half an hour
+bench: build ## measure beside others, and write benchmarks/results; takes an hour and a half
 	tests/install
 	benchmarks/peers/install
 	$(CARGO) build --release --locked -p headworks-ingest -p headworks-processor -p headworks-tests --bins
-	for what in run drain scale journey memory; do \
+	for what in run drain scale journey burst memory; do \
 		$(CARGO) run --release --locked -p headworks-benchmarks -- $$what --write || exit 1; done

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::{
+    burst::{self, Manners},
     fleet::{Programs, drain, journey, scale},
     memory::{self, Way},
     page::Page,
+    subjects::Paths,
     turns,
 };
 
@@ -54,12 +56,19 @@ impl Drain {
     };
 
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
-        let (workers, skipped) = able(&self.worker, drain::missing);
+        let (workers, skipped) = able(super::wanted(&self.worker), drain::missing);
         let programs = self.common.programs();
         let all = turns::take(&workers, self.common.repetitions, async |worker| {
             drain::once(worker, &programs).await
         });
-        Self::PAGE.tell(&drain::table(&all.await?), self.common.repetitions, &skipped, self.common.write)
+        let all = all.await?;
+        Self::PAGE.tell(
+            &drain::table(&all),
+            &[drain::plot(&all)],
+            self.common.repetitions,
+            &skipped,
+            self.common.write,
+        )
     }
 }
 
@@ -87,13 +96,16 @@ impl Scale {
         let all = turns::take(&scale::Processors::ALL, self.common.repetitions, async |processors| {
             scale::once(processors, &programs).await
         });
-        Self::PAGE.tell(&scale::table(&all.await?), self.common.repetitions, &[], self.common.write)
+        Self::PAGE.tell(&scale::table(&all.await?), &[], self.common.repetitions, &[], self.common.write)
     }
 }
 
 /// An upload's whole way.
 #[derive(Args)]
 pub(crate) struct Journey {
+    /// Only this line of processes (repeatable).
+    #[arg(long, value_name = "WHO")]
+    who: Vec<journey::Who>,
     #[command(flatten)]
     common: Common,
 }
@@ -101,21 +113,80 @@ pub(crate) struct Journey {
 impl Journey {
     const PAGE: Page = Page {
         name: "journey",
-        title: "The whole way: 10 KiB uploads through a fleet until their rows are there",
+        title: "W5, the whole way: 10 KiB uploads until their rows are there",
         notes: &[
             "One headworks-ingest and one headworks-processor, Redis (synced once a second), PostgreSQL (synced), and an S3 server or files in memory. \
-             64 clients for 20 s, each with one upload after the other; the rate is counted until the last row is there. *At once*: so many clients of \
-             one project with one upload each, to an idle fleet.",
-            "*201 to row* is from the moment the client has its answer to the row's commit, as PostgreSQL notes it.",
+             64 clients for 20 s, each with one upload after the other; the rate is counted until the last row is there. *At once* (W7): so many clients \
+             of one project with one upload each, to an idle fleet.",
+            "The pipelines in Node (fastify, BullMQ, pg) and Python (uvicorn, Starlette, arq, asyncpg) have servers of the same kind, a process for each \
+             core that takes uploads, and one worker; they write the same rows. They make no checksum, look at no object again, and do not bound their \
+             queue: what they take in faster than they work it off waits there, which is their lag.",
+            "*201 to row* is from the moment the client has its answer to the row's commit, as PostgreSQL notes it. CPU: *own* is of the processes that take \
+             uploads and of the worker, *servers* are Redis, PostgreSQL and S3.",
         ],
     };
 
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        let who = super::wanted(&self.who);
+        let ways: Vec<_> = journey::Way::ALL.into_iter().filter(|way| who.contains(&way.who)).collect();
+        let (ways, skipped) = able(&ways, journey::Way::missing);
         let programs = self.common.programs();
-        let all = turns::take(&journey::Way::ALL, self.common.repetitions, async |way| {
-            journey::once(way, &programs).await
-        });
-        Self::PAGE.tell(&journey::table(&all.await?), self.common.repetitions, &[], self.common.write)
+        let all =
+            turns::take(&ways, self.common.repetitions, async |way| journey::once(way, &programs).await);
+        let all = all.await?;
+        Self::PAGE.tell(
+            &journey::table(&all),
+            &[journey::plot(&all)],
+            self.common.repetitions,
+            &skipped,
+            self.common.write,
+        )
+    }
+}
+
+/// Ten times as many clients as Headworks is made for.
+#[derive(Args)]
+pub(crate) struct Burst {
+    /// Only clients with these manners (repeatable).
+    #[arg(long, value_name = "MANNERS")]
+    manners: Vec<Manners>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Burst {
+    const PAGE: Page = Page {
+        name: "burst",
+        title: "W6, a burst: 5,000 clients come to a Headworks that is made for 500",
+        notes: &[
+            "`headworks serve`, files in memory, `durability = \"none\"`, `streams = 500`, `queue.capacity = 500`, `hold = \"0s\"`: who is one too many is \
+             refused at once. Bodies have 256 KiB.",
+            "*Unburdened*: 500 clients for 10 s, each with one upload after the other. *Burst*: 5,000 clients, whose connections are open beforehand and \
+             who come within half a second; then each has one upload after the other for 10 s. Who is refused comes back when the answer says, over a \
+             new connection. Rates count acknowledged uploads until the last answer.",
+            "A refusal's latency is from the moment that the generator gives a request to its connection to the moment that it has read the answer; \
+             most of it is the wait for five thousand others in the generator, which has one thread and shares two cores with Headworks. *Beside it* are \
+             the refusals of a second generator, a thread of its own, with 100 small uploads a second, from the moment that each was due: what one more \
+             client gets. *Neither* is all that is not a 2xx nor a 503 with `Retry-After`, of both, in all loads of all runs.",
+            "*Normal again* is from the moment that no client begins anything more until these small uploads are all taken within 20 ms (or twice their p99 \
+             before the burst); the longest of all runs. RSS is looked at every 50 ms.",
+        ],
+    };
+
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        let headworks = self.common.programs().find("headworks")?;
+        let paths = Paths { headworks, target: PathBuf::from("target") };
+        let manners = super::wanted(&self.manners);
+        let all =
+            turns::take(manners, self.common.repetitions, async |manners| burst::once(manners, &paths).await);
+        let all = all.await?;
+        Self::PAGE.tell(
+            &burst::table(&all),
+            &[burst::plot(&all)],
+            self.common.repetitions,
+            &[],
+            self.common.write,
+        )
     }
 }
 
@@ -144,22 +215,29 @@ impl Memory {
     };
 
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
-        let (ways, skipped) = able(&self.way, |way| memory::missing(way, &self.disk));
+        let (ways, skipped) = able(super::wanted(&self.way), |way| memory::missing(way, &self.disk));
         let programs = self.common.programs();
         let all = turns::take(&ways, self.common.repetitions, async |way| {
             memory::once(way, &programs, &self.disk).await
         });
-        Self::PAGE.tell(&memory::table(&all.await?), self.common.repetitions, &skipped, self.common.write)
+        let all = all.await?;
+        Self::PAGE.tell(
+            &memory::table(&all),
+            &[memory::plot(&all)],
+            self.common.repetitions,
+            &skipped,
+            self.common.write,
+        )
     }
 }
 
 /// Those of the chosen that can run, and why others cannot.
-fn able<C: ValueEnum + Copy + std::fmt::Display>(
+fn able<C: Copy + std::fmt::Display>(
     chosen: &[C],
     missing: impl Fn(C) -> Option<String>,
 ) -> (Vec<C>, Vec<String>) {
     let mut skipped = Vec::new();
-    let mut able = super::wanted(chosen).to_vec();
+    let mut able = chosen.to_vec();
     able.retain(|&contender| match missing(contender) {
         Some(reason) => {
             skipped.push(format!("{contender}: {reason}"));

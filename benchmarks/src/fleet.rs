@@ -4,6 +4,7 @@ pub(crate) mod ceiling;
 pub(crate) mod drain;
 pub(crate) mod journey;
 pub(crate) mod peers;
+pub(crate) mod rows;
 pub(crate) mod scale;
 
 use std::{
@@ -132,6 +133,19 @@ impl Fleet {
         self.postgres.url(&self.database)
     }
 
+    /// Makes the tables, and the scope of uploads that name none, for those who write rows and are not Headworks.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub(crate) async fn tables(&self) -> anyhow::Result<()> {
+        let mut command = self.command("headworks")?;
+        let output = command.arg("migrate").arg("--config").arg(self.settings()).output()?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let database = self.postgres.connect(&self.database).await?;
+        database.batch_execute("INSERT INTO scopes (org, project) VALUES ('default', 'default')").await?;
+        Ok(())
+    }
+
     /// Starts an ingest; with the address that takes uploads.
     ///
     /// # Errors
@@ -139,6 +153,7 @@ impl Fleet {
     pub(crate) async fn ingest(&self) -> anyhow::Result<(Process, std::net::SocketAddr)> {
         let (listen, admin) = (free_address()?, free_address()?);
         let mut command = self.command("headworks-ingest")?;
+        command.arg("--config").arg(self.settings());
         command.env("HEADWORKS__INGEST__LISTEN", listen.to_string());
         command.env("HEADWORKS__INGEST__ADMIN", admin.to_string());
         let mut process = Process::start(&mut command, &self.log("ingest"))?;
@@ -152,13 +167,14 @@ impl Fleet {
     /// When it cannot be started.
     pub(crate) fn processor(&self) -> anyhow::Result<Process> {
         let mut command = self.command("headworks-processor")?;
+        command.arg("--config").arg(self.settings());
         command.env("HEADWORKS__PROCESSOR__ADMIN", free_address()?.to_string());
         Process::start(&mut command, &self.log(&format!("processor-{}", fastrand::u32(..))))
     }
 
     fn command(&self, program: &str) -> anyhow::Result<Command> {
         let mut command = Command::new(self.programs.find(program)?);
-        command.arg("--config").arg(self.settings()).envs(self.variables.iter().cloned());
+        command.envs(self.variables.iter().cloned());
         Ok(command)
     }
 

@@ -3,12 +3,14 @@
 //! The load generator is our own, so that all subjects get the same bytes in the same way and its own cost is known.
 
 mod bench;
+mod burst;
 mod fleet;
 mod load;
 mod machine;
 mod measure;
 mod memory;
 mod page;
+mod plot;
 mod probe;
 mod report;
 mod runner;
@@ -51,6 +53,8 @@ enum Command {
     Scale(bench::Scale),
     /// An upload's whole way through a fleet.
     Journey(bench::Journey),
+    /// Ten times as many clients as Headworks is made for.
+    Burst(bench::Burst),
     /// What a stream costs in memory.
     Memory(bench::Memory),
     /// As much of S3 as an upload needs, for `memory`.
@@ -59,6 +63,9 @@ enum Command {
     /// A server over `object_store`'s `WriteMultipart`, for `memory`.
     #[command(hide = true)]
     WriteMultipart(memory::Helper),
+    /// The library `s3s-fs` as a server, for `run`.
+    #[command(hide = true)]
+    S3sFs(subjects::S3sFs),
 }
 
 #[derive(Args)]
@@ -115,9 +122,11 @@ async fn obey(command: Command) -> anyhow::Result<()> {
         Command::Drain(args) => args.run().await,
         Command::Scale(args) => args.run().await,
         Command::Journey(args) => args.run().await,
+        Command::Burst(args) => args.run().await,
         Command::Memory(args) => args.run().await,
         Command::Sink(helper) => memory::sink(helper.listen).await,
         Command::WriteMultipart(helper) => memory::write_multipart(helper.listen).await,
+        Command::S3sFs(helper) => subjects::s3s_fs(helper).await,
     }
 }
 
@@ -141,6 +150,7 @@ async fn run(args: &RunArgs) -> anyhow::Result<()> {
         let file = home.join("results/README.md");
         fs::create_dir_all(home.join("results"))?;
         fs::write(&file, report).with_context(|| format!("write {}", file.display()))?;
+        results.iter().try_for_each(|(scenario, series)| report::plot(scenario, series).write())?;
     }
     Ok(())
 }
@@ -150,8 +160,8 @@ fn contenders(args: &RunArgs, paths: &Paths) -> (Vec<Contender>, Vec<String>) {
     let mut contenders = Vec::new();
     let mut skipped = Vec::new();
     for &subject in wanted(&args.subject) {
-        for &place in wanted(&args.place) {
-            let contender = Contender { subject, place };
+        let places = wanted(&args.place).iter().map(|&place| Contender { subject, place });
+        for contender in places.filter(|contender| contender.is_told_apart()) {
             match contender.missing(paths) {
                 None => contenders.push(contender),
                 Some(reason) => skipped.push(format!("{contender}: {reason}")),

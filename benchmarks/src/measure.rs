@@ -11,20 +11,20 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 const USER_TIME: usize = 11;
 const SYSTEM_TIME: usize = 12;
 
-/// A process with all its children and theirs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tree(u32);
+/// Processes with all their children and theirs.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree(Vec<u32>);
 
 impl Tree {
-    /// The tree below `pid`.
-    pub(crate) fn of(pid: u32) -> Self {
-        Self(pid)
+    /// The trees below these processes.
+    pub(crate) fn of(pids: impl IntoIterator<Item = u32>) -> Self {
+        Self(pids.into_iter().collect())
     }
 
-    /// The process first, then those that its main thread and theirs have started and that still live.
-    pub(crate) fn pids(self) -> Vec<u32> {
+    /// The processes first, then those that their main threads have started, and so on, as far as they still live.
+    pub(crate) fn pids(&self) -> Vec<u32> {
         let mut found = Vec::new();
-        let mut next = VecDeque::from([self.0]);
+        let mut next = VecDeque::from(self.0.clone());
         while let Some(pid) = next.pop_front() {
             found.push(pid);
             let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -36,15 +36,16 @@ impl Tree {
     /// CPU seconds, in user and kernel, since the processes of the tree began; to the kernel's tick of 10 ms.
     ///
     /// # Errors
-    /// When the process at its root is gone. A child that ends meanwhile counts as nothing.
-    pub(crate) fn cpu_seconds(self) -> anyhow::Result<f64> {
-        let own = cpu_seconds(&format!("/proc/{}/stat", self.0))?;
-        let children = self.pids().into_iter().skip(1);
-        Ok(own + children.filter_map(|pid| cpu_seconds(&format!("/proc/{pid}/stat")).ok()).sum::<f64>())
+    /// When a process at its root is gone. A child that ends meanwhile counts as nothing.
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let of = |pid: u32| cpu_seconds(&format!("/proc/{pid}/stat"));
+        let roots = self.0.iter().map(|root| of(*root)).sum::<anyhow::Result<f64>>()?;
+        let children = self.pids().into_iter().skip(self.0.len());
+        Ok(roots + children.filter_map(|pid| of(pid).ok()).sum::<f64>())
     }
 
     /// Bytes of memory in use (`VmRSS`), summed over the tree; what its processes share counts for each. Zero when all are gone.
-    pub(crate) fn resident_bytes(self) -> u64 {
+    pub(crate) fn resident_bytes(&self) -> u64 {
         self.pids().into_iter().filter_map(resident_bytes).sum()
     }
 }
@@ -57,17 +58,40 @@ pub(crate) fn own_cpu_seconds() -> anyhow::Result<f64> {
     cpu_seconds("/proc/self/stat")
 }
 
-/// Waits for `work`, and says how many bytes `tree` had in use at most meanwhile, looked at every 50 ms.
-pub(crate) async fn peak_during<F: Future>(tree: Tree, work: F) -> (F::Output, u64) {
+fn own_resident_bytes() -> u64 {
+    resident_bytes(std::process::id()).unwrap_or_default()
+}
+
+/// The most bytes of memory in use, looked at every 50 ms.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Peak {
+    /// By what is measured.
+    pub subject: u64,
+    /// By the load generator.
+    pub own: u64,
+}
+
+impl Peak {
+    fn look(&mut self, tree: &Tree) {
+        self.subject = self.subject.max(tree.resident_bytes());
+        self.own = self.own.max(own_resident_bytes());
+    }
+}
+
+/// Waits for `work`, and says how much memory `tree` had in use at most meanwhile.
+pub(crate) async fn peak_during<F: Future>(tree: Tree, work: F) -> (F::Output, Peak) {
     let mut work = pin!(work);
     let mut ticks = interval(SAMPLE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut peak = 0;
+    let mut peak = Peak::default();
     loop {
         tokio::select! {
             biased;
-            output = &mut work => return (output, peak.max(tree.resident_bytes())),
-            _ = ticks.tick() => peak = peak.max(tree.resident_bytes()),
+            output = &mut work => {
+                peak.look(&tree);
+                return (output, peak);
+            }
+            _ = ticks.tick() => peak.look(&tree),
         }
     }
 }
@@ -111,7 +135,7 @@ mod tests {
     #[test]
     fn a_child_belongs_to_the_tree_while_it_lives() {
         let mut parent = Command::new("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
-        let tree = Tree::of(parent.id());
+        let tree = Tree::of([parent.id()]);
         let deadline = Instant::now() + Duration::from_secs(10);
         while tree.pids().len() < 2 && Instant::now() < deadline {
             std::thread::yield_now();

@@ -17,6 +17,7 @@ use crate::{
     load::{self, Framing, Plan},
     measure::peak_during,
     page::{median, spread},
+    plot::{Panel, Plot},
     subjects::process::{Process, Ready, free_address},
 };
 
@@ -90,27 +91,21 @@ pub(crate) async fn once(way: Way, programs: &Programs, disk: &Path) -> anyhow::
     let subject = Subject::start(way, programs, &folder).await?;
     let tree = subject.process.tree();
     let (before, cpu, begun) = (tree.resident_bytes(), tree.cpu_seconds()?, Instant::now());
-    let (loaded, peak) = peak_during(tree, load::run(plan(way, subject.address))).await;
+    let (loaded, peak) = peak_during(tree.clone(), load::run(plan(way, subject.address))).await;
     let seconds = begun.elapsed().as_secs_f64();
     let tally = loaded?.tally;
     anyhow::ensure!(tally.acknowledged() == u64::from(STREAMS), "not all were taken: {:?}", tally.errors());
     let cpu = tree.cpu_seconds()? - cpu;
-    Ok(Sample { before, peak, seconds, acknowledged: tally.acknowledged(), cpu })
+    Ok(Sample { before, peak: peak.subject, seconds, acknowledged: tally.acknowledged(), cpu })
 }
 
 fn plan(way: Way, target: SocketAddr) -> Plan {
     Plan {
-        target,
-        prefix: "/v1/files/up".into(),
-        projects: 0,
-        connections: usize::from(STREAMS),
-        body_bytes: BODY,
         framing: if way == Way::Chunked { Framing::Chunked } else { Framing::Length },
-        trickle: None,
         duration: PATIENCE,
         requests: u64::from(STREAMS),
         deadline: PATIENCE,
-        remembers: false,
+        ..Plan::put(target, usize::from(STREAMS), BODY)
     }
 }
 
@@ -173,6 +168,15 @@ pub(crate) fn table(all: &[(Way, Vec<Sample>)]) -> String {
         );
     }
     table
+}
+
+/// Memory and throughput, as a picture.
+pub(crate) fn plot(all: &[(Way, Vec<Sample>)]) -> Plot {
+    let panels = vec![
+        Panel::of("KiB per stream", all, Sample::kib_per_stream),
+        Panel::of("MB/s", all, Sample::megabytes_per_second),
+    ];
+    Plot { name: "memory".into(), title: "Memory of a thousand streams".into(), panels }
 }
 
 /// Why a way cannot be gone here, if it cannot: its files need room.

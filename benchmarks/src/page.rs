@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::machine::Machine;
+use crate::{machine::Machine, plot::Plot};
 
 /// The median: the middle one, or the mean of the two in the middle; `None` of nothing.
 pub(crate) fn middle(mut values: Vec<f64>) -> Option<f64> {
@@ -49,6 +49,7 @@ impl Page {
     pub(crate) fn tell(
         &self,
         table: &str,
+        plots: &[Plot],
         repetitions: u16,
         skipped: &[String],
         write: bool,
@@ -56,11 +57,13 @@ impl Page {
         let mut text = format!("# {}\n\n{}", self.title, preamble(repetitions));
         self.notes.iter().for_each(|note| text += &format!("- {note}\n"));
         text += &format!("\n{table}");
+        plots.iter().for_each(|plot| text += &format!("\n{}", plot.link()));
         skipped.iter().for_each(|line| text += &format!("\nSkipped: {line}\n"));
         stdout().write_all(text.as_bytes())?;
         if write {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("results/{}.md", self.name));
             fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+            plots.iter().try_for_each(Plot::write)?;
         }
         Ok(())
     }

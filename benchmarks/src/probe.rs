@@ -42,18 +42,14 @@ pub(crate) async fn get(from: SocketAddr, path: &str) -> anyhow::Result<(StatusC
     timeout(PATIENCE, exchange).await.with_context(|| format!("{path} did not answer in {PATIENCE:?}"))?
 }
 
-/// Waits until Headworks has worked off what it acknowledged; how long that took.
+/// Waits until Headworks has worked off what it acknowledged.
 ///
 /// The gauge of the queue's depth is read every half second only, and may still show the time before the load. So the counter
 /// of stored jobs has to have reached `acknowledged` too; that also shows when one was lost.
 ///
 /// # Errors
 /// When jobs are left after `patience`, or the page of metrics cannot be read.
-pub(crate) async fn settled(
-    admin: SocketAddr,
-    acknowledged: u64,
-    patience: Duration,
-) -> anyhow::Result<Duration> {
+pub(crate) async fn settled(admin: SocketAddr, acknowledged: u64, patience: Duration) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
         let (_, page) = get(admin, "/metrics").await?;
@@ -61,7 +57,7 @@ pub(crate) async fn settled(
         let waiting = waiting.context("the page of metrics has no queue depth")?;
         let stored = stored.context("the page of metrics has no stored jobs")?;
         if waiting == 0.0 && stored >= acknowledged as f64 {
-            return Ok(begun.elapsed());
+            return Ok(());
         }
         anyhow::ensure!(
             begun.elapsed() < patience,

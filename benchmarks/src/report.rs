@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use crate::{
     machine::Machine,
     page::middle,
+    plot::{Panel, Plot},
     runner::{Sample, Series},
     scenario::{Scenario, Unit},
     subjects::{QUEUE_CAPACITY, Subject},
 };
 
 /// What a table's columns are called, for each unit.
-fn head(unit: Unit) -> [&'static str; 11] {
+fn head(unit: Unit) -> [&'static str; 12] {
     let (rate, cost, own) = match unit {
         Unit::Requests => ("req/s", "CPU s / 1,000 req", "generator CPU s / 1,000 req"),
         Unit::Bytes => ("MB/s", "CPU s / GB", "generator CPU s / GB"),
@@ -28,6 +29,7 @@ fn head(unit: Unit) -> [&'static str; 11] {
         "peak RSS MiB",
         "settled after s",
         own,
+        "generator's peak RSS MiB",
     ]
 }
 
@@ -44,11 +46,31 @@ pub(crate) fn whole(
     for (scenario, series) in results {
         page += &format!("\n## {}: {}\n\n", scenario.name, scenario.title);
         page += &table(scenario.unit, series);
+        page += &format!("\n{}", plot(scenario, series).link());
     }
     for line in skipped {
         page += &format!("\nSkipped: {line}\n");
     }
     page
+}
+
+/// A scenario's throughput and memory, as a picture.
+pub(crate) fn plot(scenario: &Scenario, all: &[Series]) -> Plot {
+    let panel = |title: &str, value: &dyn Fn(&Sample) -> f64| {
+        let one = |panel: Panel, series: &Series| {
+            panel.bar(&series.contender.to_string(), series.samples.iter().map(value).collect())
+        };
+        all.iter().fold(Panel::new(title), one)
+    };
+    let [_, throughput, ..] = head(scenario.unit);
+    Plot {
+        name: scenario.name.to_lowercase(),
+        title: format!("{}: {}", scenario.name, scenario.title),
+        panels: vec![
+            panel(throughput, &|sample| rate(scenario.unit, sample)),
+            panel("peak RSS, MiB", &|sample| mib(sample.peak.subject)),
+        ],
+    }
 }
 
 fn preamble(machine: &Machine, command: &str, repetitions: usize) -> String {
@@ -59,10 +81,16 @@ fn preamble(machine: &Machine, command: &str, repetitions: usize) -> String {
         - Figures are medians of {repetitions} runs, each with a fresh process and an empty folder; subjects take turns. \
         *least–most* is the throughput's range.\n\
         - *memory*: the data is in `/dev/shm`, and Headworks has `durability = \"none\"`. *disk*: it is on the disk of `target/`, and Headworks \
-        has `durability = \"fsync\"`. nginx never calls fsync, so on the disk it promises less than Headworks does.\n\
-        - nginx writes a file, and no more. Headworks also computes a checksum, queues a job, and writes metadata. Its CPU includes the work on \
-        its queue, also after the last answer; *settled after* is how long that took, to half a second, until each acknowledged upload had its metadata. Its queue holds {QUEUE_CAPACITY} jobs here, so that the load \
-        is not refused; by default it holds fewer, and refuses what it cannot work off.\n\
+        has `durability = \"fsync\"`. nginx never calls fsync, so on the disk it promises less than Headworks does; nor do the others, which run in memory only.\n\
+        - nginx and dufs write a file, and no more; the tus servers (rustus, @tus/server) also a file with what is known of it; s3s-fs also an MD5. \
+        Headworks also computes a checksum, queues a job, and writes metadata. The pipelines in Node (fastify, BullMQ, pg) and Python (uvicorn, Starlette, arq, \
+        asyncpg) write a file, queue a job, and write the same metadata to PostgreSQL, but make no checksum; their Redis and PostgreSQL are not \
+        counted as theirs, neither CPU nor memory.\n\
+        - CPU includes the work on a queue, also after the last answer; *settled after* is how long that took, to half a second, until each \
+        acknowledged upload had its metadata. Headworks' queue holds {QUEUE_CAPACITY} jobs here, so that the load is not refused; by default it holds fewer, \
+        and refuses what it cannot work off. The pipelines' queues have no bound.\n\
+        - Uploads are one PUT, or for tus one POST (creation-with-upload); a body for rustus that is larger than 8 MiB goes in parts of that size, because \
+        it reads each request whole before it writes it.\n\
         - Throughput, latency and cost count acknowledged requests only: 2xx, without 202. RSS is summed over a subject's processes, every 50 ms; what they \
         share counts for each.\n"
     )
@@ -85,7 +113,7 @@ fn nginx_beside<'a>(series: &Series, all: &'a [Series]) -> Option<&'a Series> {
     all.iter().find(|other| other.contender.subject == Subject::Nginx && other.contender.place == place)
 }
 
-fn row(unit: Unit, series: &Series, nginx: Option<&Series>) -> [String; 11] {
+fn row(unit: Unit, series: &Series, nginx: Option<&Series>) -> [String; 12] {
     let rate = median(series, |sample| rate(unit, sample));
     let (least, most) = range(series, |sample| self::rate(unit, sample));
     let nginx = nginx.map(|nginx| median(nginx, |sample| self::rate(unit, sample)));
@@ -100,10 +128,15 @@ fn row(unit: Unit, series: &Series, nginx: Option<&Series>) -> [String; 11] {
         format!("{:.2}", median(series, |sample| sample.p99_ms)),
         errors(series),
         format!("{:.3}", median(series, |sample| sample.cpu_seconds / work(unit, sample))),
-        format!("{:.1}", median(series, |sample| sample.peak_bytes as f64 / f64::from(1 << 20))),
+        format!("{:.1}", median(series, |sample| mib(sample.peak.subject))),
         middle(settled).map_or_else(none, |settled| format!("{settled:.1}")),
         format!("{:.3}", median(series, |sample| sample.own_cpu_seconds / work(unit, sample))),
+        format!("{:.1}", median(series, |sample| mib(sample.peak.own))),
     ]
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn none() -> String {
@@ -151,6 +184,7 @@ fn range(series: &Series, value: impl Fn(&Sample) -> f64) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Peak;
     use crate::subjects::{Contender, Place};
 
     fn series(subject: Subject, seconds: [f64; 3]) -> Series {
@@ -163,7 +197,7 @@ mod tests {
             errors: BTreeMap::from([("503".into(), 2)]),
             cpu_seconds: 0.5,
             own_cpu_seconds: 0.02,
-            peak_bytes: 3 << 20,
+            peak: Peak { subject: 3 << 20, own: 1 << 20 },
             settled_seconds: (subject == Subject::Headworks).then_some(1.5),
         };
         let contender = Contender { subject, place: Place::Memory };
@@ -174,7 +208,7 @@ mod tests {
     fn a_row_has_the_median_the_range_and_the_ratio_to_nginx() {
         let all = [series(Subject::Headworks, [1.0, 4.0, 2.0]), series(Subject::Nginx, [1.0, 1.0, 1.0])];
         let table = table(Unit::Requests, &all);
-        let expected = "| Headworks, memory, none | 500 | 250–1000 | 0.50 | 1.00 | 2.00 | 6; 503: 6 | 0.500 | 3.0 | 1.5 | 0.020 |";
+        let expected = "| Headworks, memory, none | 500 | 250–1000 | 0.50 | 1.00 | 2.00 | 6; 503: 6 | 0.500 | 3.0 | 1.5 | 0.020 | 1.0 |";
         assert!(table.contains(expected), "{table}");
         assert!(table.contains("| nginx, memory | 1000 | 1000–1000 | 1.00 |"), "{table}");
     }

@@ -10,13 +10,12 @@ use anyhow::Context as _;
 
 use crate::{
     load::{self, Loaded},
-    measure::{own_cpu_seconds, peak_during},
-    probe,
+    measure::{Peak, own_cpu_seconds, peak_during},
     scenario::Scenario,
     subjects::{Contender, Paths, Running},
 };
 
-/// The longest time for Headworks to work off its queue after a load.
+/// The longest time for a subject to work off its queue after a load.
 const SETTLE: Duration = Duration::from_mins(5);
 
 /// One run of one contender.
@@ -38,9 +37,9 @@ pub(crate) struct Sample {
     pub cpu_seconds: f64,
     /// CPU seconds of the load generator.
     pub own_cpu_seconds: f64,
-    /// The most memory that the subject had in use.
-    pub peak_bytes: u64,
-    /// How long Headworks worked off its queue after the last answer.
+    /// The most memory that was in use.
+    pub peak: Peak,
+    /// How long the subject worked off its queue after the last answer.
     pub settled_seconds: Option<f64>,
 }
 
@@ -82,7 +81,7 @@ async fn once(scenario: &Scenario, contender: Contender, paths: &Paths) -> anyho
     let started = contender.start(paths).await?;
     let subject = &started.running;
     let before = subject.tree().cpu_seconds()?;
-    let (outcome, peak_bytes) = peak_during(subject.tree(), load_and_settle(scenario, subject)).await;
+    let (outcome, peak) = peak_during(subject.tree(), load_and_settle(scenario, subject)).await;
     let Outcome { loaded, own_cpu_seconds, settled } = outcome?;
     let cpu_seconds = subject.tree().cpu_seconds().context("it ended during the load")? - before;
     let acknowledged = loaded.tally.acknowledged();
@@ -95,7 +94,7 @@ async fn once(scenario: &Scenario, contender: Contender, paths: &Paths) -> anyho
         errors: loaded.tally.errors(),
         cpu_seconds,
         own_cpu_seconds,
-        peak_bytes,
+        peak,
         settled_seconds: settled.map(|settled| settled.as_secs_f64()),
     })
 }
@@ -108,11 +107,8 @@ struct Outcome {
 
 async fn load_and_settle(scenario: &Scenario, subject: &Running) -> anyhow::Result<Outcome> {
     let before = own_cpu_seconds()?;
-    let loaded = load::run(scenario.plan(subject.target, subject.prefix)).await?;
+    let loaded = load::run(scenario.plan(&subject.intake)).await?;
     let own_cpu_seconds = own_cpu_seconds()? - before;
-    let settled = match subject.admin {
-        Some(admin) => Some(probe::settled(admin, loaded.tally.acknowledged(), SETTLE).await?),
-        None => None,
-    };
+    let settled = subject.settled(loaded.tally.acknowledged(), SETTLE).await?;
     Ok(Outcome { loaded, own_cpu_seconds, settled })
 }

@@ -1,13 +1,13 @@
 //! The scenarios: what is sent, read from `benchmarks/scenarios/*.toml`.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::{
-    load::{Framing, Plan},
-    subjects::Place,
+    load::{Framing, Pace, Plan},
+    subjects::{Intake, Place},
 };
 
 /// What a scenario's throughput and cost are counted in.
@@ -34,6 +34,12 @@ pub(crate) struct Scenario {
     /// The size of each body.
     pub body_bytes: u64,
     framing: Framing,
+    /// How many requests a second are due, whatever became of the earlier ones; one after the other on each connection, if nothing is said.
+    #[serde(default)]
+    rate_per_s: Option<f64>,
+    /// Whether all connections are opened, one after the other, before the first request; so it is for a rate in any case.
+    #[serde(default)]
+    opens_first: bool,
     /// How long each body takes; as fast as it is taken, if nothing is said.
     #[serde(default)]
     trickle_s: Option<u64>,
@@ -46,20 +52,19 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// What is to be sent to `target`, with paths that begin with `prefix`.
-    pub(crate) fn plan(&self, target: SocketAddr, prefix: &str) -> Plan {
+    /// What is to be sent there.
+    pub(crate) fn plan(&self, intake: &Intake) -> Plan {
         Plan {
-            target,
-            prefix: prefix.to_owned(),
-            projects: 0,
-            connections: self.connections,
-            body_bytes: self.body_bytes,
+            prefix: intake.prefix.to_owned(),
+            api: intake.api,
+            pace: self.rate_per_s.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
+            opens_first: self.opens_first || self.rate_per_s.is_some(),
             framing: self.framing,
             trickle: self.trickle_s.map(Duration::from_secs),
             duration: Duration::from_secs(self.duration_s),
             requests: self.requests,
             deadline: Duration::from_secs(self.deadline_s),
-            remembers: false,
+            ..Plan::put(intake.at, self.connections, self.body_bytes)
         }
     }
 

@@ -4,14 +4,14 @@ use std::{fmt, time::Duration};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::{Fleet, Programs, Store, ceiling, peers};
+use super::{Fleet, Programs, Store, ceiling, peers, rows};
 use crate::{
-    load::{self, Framing, Plan},
+    load::{self, Plan},
     page::{median, spread},
-    subjects::process::Process,
+    plot::{Panel, Plot},
 };
 
 /// How many jobs wait.
@@ -21,10 +21,7 @@ pub(crate) const JOBS: u64 = 50_000;
 pub(crate) const PROJECTS: u64 = 50;
 
 /// The longest time for all of them.
-const PATIENCE: Duration = Duration::from_mins(5);
-
-/// How often the rows are counted.
-const LOOK: Duration = Duration::from_millis(25);
+pub(super) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Who works the jobs off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -103,7 +100,7 @@ pub(crate) async fn once(worker: Worker, programs: &Programs) -> anyhow::Result<
         Some(peer) => peer.work(&fleet)?,
         None => fleet.processor()?,
     };
-    all_stored(&database, std::slice::from_mut(&mut process)).await?;
+    rows::all_stored(&database, JOBS, PATIENCE, || process.is_alive().context("the worker ended")).await?;
     let sample = Sample {
         seconds: begun.elapsed().as_secs_f64(),
         worker: process.tree().cpu_seconds()?,
@@ -122,39 +119,12 @@ pub(super) async fn preload(fleet: &Fleet, peer: Option<peers::Peer>) -> anyhow:
         drop(ingest);
         return peer.preload(fleet);
     }
-    let loaded = load::run(Plan {
-        target: address,
-        prefix: "/v1/files/2026/11/21".into(),
-        projects: PROJECTS,
-        connections: 64,
-        body_bytes: 1024,
-        framing: Framing::Length,
-        trickle: None,
-        duration: PATIENCE,
-        requests: JOBS,
-        deadline: Duration::from_secs(30),
-        remembers: false,
-    })
-    .await?;
+    let prefix = "/v1/files/2026/11/21".into();
+    let plan = Plan { prefix, projects: PROJECTS, requests: JOBS, ..Plan::put(address, 64, 1024) };
+    let loaded = load::run(plan).await?;
     let queued = loaded.tally.acknowledged();
     anyhow::ensure!(queued == JOBS, "only {queued} of {JOBS} are queued: {:?}", loaded.tally.errors());
     Ok(())
-}
-
-/// Waits until each job's object is counted: the last thing that a transaction does.
-pub(super) async fn all_stored(database: &Client, workers: &mut [Process]) -> anyhow::Result<()> {
-    const COUNT: &str = "SELECT coalesce(sum(objects), 0)::bigint FROM scopes";
-    let until = Instant::now() + PATIENCE;
-    let count = database.prepare(COUNT).await?;
-    loop {
-        let stored: i64 = database.query_one(&count, &[]).await?.get(0);
-        if u64::try_from(stored)? >= JOBS {
-            return Ok(());
-        }
-        workers.iter_mut().try_for_each(Process::is_alive).context("a worker ended")?;
-        anyhow::ensure!(Instant::now() < until, "after {PATIENCE:?} only {stored} are stored");
-        sleep(LOOK).await;
-    }
 }
 
 /// Each table has its row of each job.
@@ -190,4 +160,13 @@ pub(crate) fn table(all: &[(Worker, Vec<Sample>)]) -> String {
         );
     }
     table
+}
+
+/// The rates, as a picture.
+pub(crate) fn plot(all: &[(Worker, Vec<Sample>)]) -> Plot {
+    let panels = vec![
+        Panel::of("jobs/s", all, Sample::rate),
+        Panel::of("jobs per CPU s, servers included", all, |sample| JOBS as f64 / sample.cpu()),
+    ];
+    Plot { name: "drain".into(), title: "Drain rate".into(), panels }
 }

@@ -2,13 +2,18 @@
 
 use std::fmt;
 
+use anyhow::Context as _;
 use tokio::time::Instant;
 
 use super::{
     Fleet, Programs, Store,
-    drain::{self, JOBS},
+    drain::{self, JOBS, PATIENCE},
+    rows,
 };
-use crate::page::{median, spread};
+use crate::{
+    page::{median, spread},
+    subjects::process::Process,
+};
 
 /// How many processors there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +64,8 @@ pub(crate) async fn once(Processors(count): Processors, programs: &Programs) -> 
     let (redis, postgres) = (fleet.redis.cpu()?, fleet.postgres.cpu()?);
     let begun = Instant::now();
     let mut processors = (0..count).map(|_| fleet.processor()).collect::<Result<Vec<_>, _>>()?;
-    drain::all_stored(&database, &mut processors).await?;
+    let alive = || processors.iter_mut().try_for_each(Process::is_alive).context("a processor ended");
+    rows::all_stored(&database, JOBS, PATIENCE, alive).await?;
     let seconds = begun.elapsed().as_secs_f64();
     let used = processors.iter().map(|one| one.tree().cpu_seconds()).collect::<Result<Vec<_>, _>>()?;
     let (all, least) = (used.iter().sum::<f64>(), used.iter().copied().fold(f64::INFINITY, f64::min));

@@ -14,7 +14,10 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use serde::Deserialize;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    sync::futures::OwnedNotified,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// The block's size in bytes. It fits into a core's second cache, so that making a body costs no memory bandwidth to speak of.
 const BLOCK: usize = 512 * 1024;
@@ -51,6 +54,7 @@ pub(crate) struct Filler {
     left: u64,
     framing: Framing,
     trickle: Option<Trickle>,
+    asked: Option<Pin<Box<OwnedNotified>>>,
 }
 
 /// A body's pieces, one at a time.
@@ -66,7 +70,12 @@ impl Filler {
     pub(crate) fn new(number: u64, bytes: u64, framing: Framing) -> Self {
         let block = u64::try_from(BLOCK).unwrap_or(u64::MAX);
         let at = usize::try_from(number.wrapping_mul(STRIDE) % block).unwrap_or(0);
-        Self { at, left: bytes, framing, trickle: None }
+        Self { at, left: bytes, framing, trickle: None, asked: None }
+    }
+
+    /// The same, when it is asked for.
+    pub(crate) fn after(self, asked: OwnedNotified) -> Self {
+        Self { asked: Some(Box::pin(asked)), ..self }
     }
 
     /// The same, sent over so long a time.
@@ -102,6 +111,10 @@ impl Body for Filler {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(asked) = &mut self.asked {
+            ready!(asked.as_mut().poll(context));
+            self.asked = None;
+        }
         if let Some(Trickle { every, next, .. }) = &mut self.trickle {
             ready!(next.as_mut().poll(context));
             let due = next.deadline() + *every;

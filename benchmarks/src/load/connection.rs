@@ -3,21 +3,24 @@
 use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
-    Request, Response, StatusCode,
+    HeaderMap, Request, StatusCode,
     body::{Body as _, Incoming},
     client::conn::http1::{self, Connection, SendRequest},
-    header::HOST,
+    ext::on_informational,
+    header::{EXPECT, RETRY_AFTER},
+    http::request::Builder,
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpSocket, TcpStream},
-    time::{Instant, sleep, timeout},
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
-    Load,
+    Load, Turn, api,
     body::Filler,
-    tally::{Failure, Tally},
+    tally::{Answer, Failure},
 };
 
 /// The wait after a failure, so that a subject that is gone is not asked in a busy loop.
@@ -26,22 +29,29 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// `SO_SNDBUF` of each connection, in bytes; the kernel doubles it.
 const SEND_BUFFER: u32 = 256 << 10;
 
-/// Sends requests until the load is over, and counts what came of them.
-pub(super) async fn work(load: Arc<Load>, number: usize) -> anyhow::Result<Tally> {
-    let mut worker = Worker { number, tally: Tally::new()?, load };
+/// Sends requests until the load is over, over a connection that is open already if there is one.
+pub(super) async fn work(load: Arc<Load>, number: usize, opened: Option<TcpStream>) {
+    sleep_until(load.begins(number)).await;
+    let mut worker = Worker { number, opened, load };
     while worker.load.goes_on() {
         if let Err(failure) = worker.connection().await {
-            worker.tally.failed(failure);
+            worker.load.tally().failed(failure);
             sleep(PAUSE).await;
         }
     }
-    Ok(worker.tally)
 }
 
 struct Worker {
     number: usize,
-    tally: Tally,
+    opened: Option<TcpStream>,
     load: Arc<Load>,
+}
+
+/// The head of an answer, and whether the request was sent to its end.
+struct Head {
+    status: StatusCode,
+    headers: HeaderMap,
+    sent: bool,
 }
 
 impl Worker {
@@ -60,17 +70,20 @@ impl Worker {
     }
 
     async fn connect(
-        &self,
+        &mut self,
     ) -> Result<(SendRequest<Filler>, Connection<TokioIo<TcpStream>, Filler>), Failure> {
         let opened = async {
-            let stream = open(self.load.plan.target).await.map_err(|_| Failure::Connect)?;
+            let stream = match self.opened.take() {
+                Some(stream) => stream,
+                None => open(self.load.plan.target).await.map_err(|_| Failure::Connect)?,
+            };
             http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Connect)
         };
         timeout(self.load.plan.deadline, opened).await.map_err(|_| Failure::Deadline)?
     }
 
     /// One request after the other.
-    async fn requests(&mut self, mut sender: SendRequest<Filler>) -> Result<(), Failure> {
+    async fn requests(&self, mut sender: SendRequest<Filler>) -> Result<(), Failure> {
         let deadline = self.load.plan.deadline;
         // A connection that ends before its first request would be opened for ever; after an answer it may end.
         timeout(deadline, sender.ready())
@@ -78,12 +91,15 @@ impl Worker {
             .map_err(|_| Failure::Deadline)?
             .map_err(|_| Failure::Broken)?;
         while let Some(turn) = self.load.next() {
-            let begun = Instant::now();
-            let exchange = timeout(deadline, self.exchange(&mut sender, turn));
-            let status = exchange.await.map_err(|_| Failure::Deadline)??;
-            self.tally.answered(status, begun.elapsed());
-            if self.load.plan.remembers {
-                self.tally.remember(status, turn);
+            if let Some(due) = turn.due {
+                sleep_until(due).await;
+            }
+            let begun = turn.due.unwrap_or_else(Instant::now);
+            let exchange = timeout(deadline, self.upload(&mut sender, turn.number));
+            let head = exchange.await.map_err(|_| Failure::Deadline)??;
+            self.answered(turn, &head, begun).await;
+            if !head.sent {
+                return Ok(());
             }
             match timeout(deadline, sender.ready()).await {
                 Ok(Ok(())) => {}
@@ -94,27 +110,76 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends one body and reads the answer to its end. An answer that comes before the body was sent counts.
-    async fn exchange(&self, sender: &mut SendRequest<Filler>, turn: u64) -> Result<StatusCode, Failure> {
-        let plan = &self.load.plan;
-        let mut request =
-            Request::put(format!("{}/{}/{turn}", plan.prefix, self.number)).header(HOST, "localhost");
-        if let Some(project) = turn.checked_rem(plan.projects) {
-            request = request.header("x-project-id", format!("project-{project}"));
+    /// Counts an answer, and keeps away for as long as it says, if that is how this load is.
+    async fn answered(&self, turn: Turn, head: &Head, begun: Instant) {
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let answer = Answer { status: head.status, retry_after: retry_after.map(Duration::from_secs) };
+        let took = begun.elapsed();
+        self.load.tally().answered(&answer, took);
+        if self.load.plan.remembers {
+            self.load.tally().remember(head.status, turn.number, took);
         }
-        let request = request
-            .body(Filler::new(turn, plan.body_bytes, plan.framing).over(plan.trickle))
-            .map_err(|_| Failure::Broken)?;
-        let answer = sender.send_request(request).await.map_err(|_| Failure::Broken)?;
-        let status = answer.status();
-        read_through(answer).await?;
-        Ok(status)
+        if let (Some(wait), true) = (answer.retry_after, self.load.plan.obeys) {
+            sleep_until(self.load.until.min(Instant::now() + wait)).await;
+        }
     }
+
+    /// Sends one body, in as many requests as that takes.
+    async fn upload(&self, sender: &mut SendRequest<Filler>, turn: u64) -> Result<Head, Failure> {
+        let plan = &self.load.plan;
+        let mut offset = plan.api.first(plan.body_bytes);
+        let begin = api::begin(plan, self.number, turn);
+        let mut head = self.exchange(sender, begin, turn, offset).await?;
+        if offset == plan.body_bytes || !head.status.is_success() {
+            return Ok(head);
+        }
+        let place = api::place(&head.headers).ok_or(Failure::Broken)?;
+        while offset < plan.body_bytes && head.status.is_success() {
+            sender.ready().await.map_err(|_| Failure::Broken)?;
+            let bytes = plan.api.first(plan.body_bytes - offset);
+            head = self.exchange(sender, api::go_on(&place, offset), turn + offset, bytes).await?;
+            offset += bytes;
+        }
+        Ok(head)
+    }
+
+    /// Sends one request and reads the answer to its end. An answer that comes before the body was sent counts.
+    async fn exchange(
+        &self,
+        sender: &mut SendRequest<Filler>,
+        head: Builder,
+        number: u64,
+        bytes: u64,
+    ) -> Result<Head, Failure> {
+        let plan = &self.load.plan;
+        let part = bytes as f64 / plan.body_bytes.max(1) as f64;
+        let body = Filler::new(number, bytes, plan.framing).over(plan.trickle.map(|all| all.mul_f64(part)));
+        let request = if plan.expects { expecting(head, body)? } else { plain(head, body)? };
+        let answer = sender.send_request(request).await.map_err(|_| Failure::Broken)?;
+        let (answer, body) = answer.into_parts();
+        read_through(body).await?;
+        // A body that was never asked for is never sent.
+        let sent = !plan.expects || answer.status.is_success();
+        Ok(Head { status: answer.status, headers: answer.headers, sent })
+    }
+}
+
+fn plain(head: Builder, body: Filler) -> Result<Request<Filler>, Failure> {
+    head.body(body).map_err(|_| Failure::Broken)
+}
+
+/// A request whose body waits for `100 Continue`.
+fn expecting(head: Builder, body: Filler) -> Result<Request<Filler>, Failure> {
+    let asked = Arc::new(Notify::new());
+    let body = body.after(Arc::clone(&asked).notified_owned());
+    let mut request = plain(head.header(EXPECT, "100-continue"), body)?;
+    on_informational(&mut request, move |_| asked.notify_one());
+    Ok(request)
 }
 
 /// Opens a connection whose kernel takes little at a time: a thousand that each wrote megabytes before the next had its turn would keep
 /// the last one's head back for longer than a subject waits for it.
-async fn open(target: SocketAddr) -> io::Result<TcpStream> {
+pub(super) async fn open(target: SocketAddr) -> io::Result<TcpStream> {
     let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_send_buffer_size(SEND_BUFFER)?;
     let stream = socket.connect(target).await?;
@@ -123,10 +188,9 @@ async fn open(target: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Reads an answer to its end and throws it away.
-async fn read_through(answer: Response<Incoming>) -> Result<(), Failure> {
+async fn read_through(mut body: Incoming) -> Result<(), Failure> {
     use http_body_util::BodyExt as _;
 
-    let mut body = answer.into_body();
     while !body.is_end_stream() {
         match body.frame().await {
             Some(Ok(_)) => {}

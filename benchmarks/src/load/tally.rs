@@ -32,14 +32,42 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What a subject said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+}
+
+impl Answer {
+    /// A "not now" that says when to come back.
+    fn is_honest_refusal(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE && self.retry_after.is_some()
+    }
+}
+
+/// A request that was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remembered {
+    /// Its number.
+    pub turn: u64,
+    /// When, in microseconds since 1970.
+    pub at_us: u64,
+    /// How long that took.
+    pub took: Duration,
+}
+
 /// The outcomes of many requests.
 #[derive(Debug)]
 pub(crate) struct Tally {
     statuses: BTreeMap<u16, u64>,
     failures: BTreeMap<Failure, u64>,
     latency_us: Histogram<u64>,
+    refusal_us: Histogram<u64>,
     acknowledged: u64,
-    remembered: Vec<(u64, u64)>,
+    remembered: Vec<Remembered>,
 }
 
 impl Tally {
@@ -52,25 +80,29 @@ impl Tally {
             statuses: BTreeMap::new(),
             failures: BTreeMap::new(),
             latency_us: Histogram::new_with_bounds(1, LONGEST_US, FIGURES)?,
+            refusal_us: Histogram::new_with_bounds(1, LONGEST_US, FIGURES)?,
             acknowledged: 0,
             remembered: Vec::new(),
         })
     }
 
-    /// Counts an answer; its latency too if it is good, since a refusal is quick and would flatter the figures.
-    pub(crate) fn answered(&mut self, status: StatusCode, took: Duration) {
-        *self.statuses.entry(status.as_u16()).or_default() += 1;
-        if good(status) {
+    /// Counts an answer; refusals have a latency of their own, since they are quick and would flatter the other.
+    pub(crate) fn answered(&mut self, answer: &Answer, took: Duration) {
+        *self.statuses.entry(answer.status.as_u16()).or_default() += 1;
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(LONGEST_US);
+        if good(answer.status) {
             self.acknowledged += 1;
-            self.latency_us.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST_US));
+            self.latency_us.saturating_record(took_us);
+        } else if answer.is_honest_refusal() {
+            self.refusal_us.saturating_record(took_us);
         }
     }
 
     /// Remembers the moment of a good answer to this request.
-    pub(crate) fn remember(&mut self, status: StatusCode, turn: u64) {
+    pub(crate) fn remember(&mut self, status: StatusCode, turn: u64, took: Duration) {
         if good(status) {
             let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000;
-            self.remembered.push((turn, u64::try_from(now).unwrap_or_default()));
+            self.remembered.push(Remembered { turn, at_us: u64::try_from(now).unwrap_or_default(), took });
         }
     }
 
@@ -79,36 +111,41 @@ impl Tally {
         *self.failures.entry(failure).or_default() += 1;
     }
 
-    /// Takes another's counts in.
-    ///
-    /// # Errors
-    /// Never for two tallies of this file: their histograms have the same bounds.
-    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
-        for (status, count) in &other.statuses {
-            *self.statuses.entry(*status).or_default() += count;
-        }
-        for (failure, count) in &other.failures {
-            *self.failures.entry(*failure).or_default() += count;
-        }
-        self.acknowledged += other.acknowledged;
-        self.remembered.extend_from_slice(&other.remembered);
-        self.latency_us.add(&other.latency_us)?;
-        Ok(())
-    }
-
     /// How many requests had a good answer.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
-    /// When each request was acknowledged, in microseconds since 1970, by its number; if that was to be remembered.
-    pub(crate) fn remembered(&self) -> &[(u64, u64)] {
+    /// The requests that were acknowledged, if that was to be remembered.
+    pub(crate) fn remembered(&self) -> &[Remembered] {
         &self.remembered
     }
 
     /// The latency, in milliseconds, that `quantile` (0.0 to 1.0) of the acknowledged requests did not exceed.
     pub(crate) fn latency_ms(&self, quantile: f64) -> f64 {
         self.latency_us.value_at_quantile(quantile) as f64 / 1_000.0
+    }
+
+    /// How many requests were refused with a 503 that says when to come back.
+    pub(crate) fn honest_refusals(&self) -> u64 {
+        self.refusal_us.len()
+    }
+
+    /// The latency, in milliseconds, that `quantile` (0.0 to 1.0) of these refusals did not exceed.
+    pub(crate) fn refusal_ms(&self, quantile: f64) -> f64 {
+        self.refusal_us.value_at_quantile(quantile) as f64 / 1_000.0
+    }
+
+    /// How many requests were neither acknowledged nor refused so, by status or kind of failure.
+    pub(crate) fn neither(&self) -> BTreeMap<String, u64> {
+        let mut all = self.errors();
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE.as_str();
+        if let Some(count) = all.remove(unavailable).map(|count| count - self.honest_refusals())
+            && count > 0
+        {
+            all.insert(format!("{unavailable} without Retry-After"), count);
+        }
+        all
     }
 
     /// How many requests were not acknowledged, by status or kind of failure.
@@ -130,12 +167,16 @@ fn good(status: StatusCode) -> bool {
 mod tests {
     use super::*;
 
+    fn said(status: StatusCode, retry_after_s: Option<u64>) -> Answer {
+        Answer { status, retry_after: retry_after_s.map(Duration::from_secs) }
+    }
+
     #[test]
     fn a_refusal_and_a_deferral_are_errors_and_leave_the_latency_alone() {
         let mut tally = Tally::new().unwrap();
-        tally.answered(StatusCode::CREATED, Duration::from_millis(8));
-        tally.answered(StatusCode::SERVICE_UNAVAILABLE, Duration::from_micros(20));
-        tally.answered(StatusCode::ACCEPTED, Duration::from_micros(20));
+        tally.answered(&said(StatusCode::CREATED, None), Duration::from_millis(8));
+        tally.answered(&said(StatusCode::SERVICE_UNAVAILABLE, Some(1)), Duration::from_micros(20));
+        tally.answered(&said(StatusCode::ACCEPTED, None), Duration::from_micros(20));
         tally.failed(Failure::Broken);
         assert_eq!(tally.acknowledged(), 1);
         assert!((tally.latency_ms(0.0) - 8.0).abs() < 0.1);
@@ -144,15 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn two_tallies_add_up() {
-        let mut one = Tally::new().unwrap();
-        let mut other = Tally::new().unwrap();
-        one.answered(StatusCode::CREATED, Duration::from_millis(1));
-        other.answered(StatusCode::CREATED, Duration::from_millis(9));
-        other.failed(Failure::Deadline);
-        one.add(&other).unwrap();
-        assert_eq!(one.acknowledged(), 2);
-        assert!((one.latency_ms(1.0) - 9.0).abs() < 0.1);
-        assert_eq!(one.errors(), BTreeMap::from([("deadline passed".into(), 1)]));
+    fn a_refusal_is_honest_when_it_says_when_to_come_back() {
+        let mut tally = Tally::new().unwrap();
+        tally.answered(&said(StatusCode::SERVICE_UNAVAILABLE, Some(1)), Duration::from_millis(3));
+        tally.answered(&said(StatusCode::SERVICE_UNAVAILABLE, None), Duration::from_millis(9));
+        tally.answered(&said(StatusCode::INTERNAL_SERVER_ERROR, Some(1)), Duration::from_millis(9));
+        assert_eq!(tally.honest_refusals(), 1);
+        let neither = [("500".into(), 1), ("503 without Retry-After".into(), 1)];
+        assert_eq!(tally.neither(), BTreeMap::from(neither));
+        assert!((tally.refusal_ms(1.0) - 3.0).abs() < 0.1);
     }
 }

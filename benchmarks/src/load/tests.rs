@@ -14,19 +14,9 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nC
 
 /// `requests` bodies of `body_bytes` over two connections.
 fn plan(requests: u64, body_bytes: u64, framing: Framing) -> Plan {
-    Plan {
-        target: SocketAddr::from(([127, 0, 0, 1], 0)),
-        prefix: "/up".into(),
-        projects: 0,
-        connections: 2,
-        body_bytes,
-        framing,
-        trickle: None,
-        duration: Duration::from_secs(20),
-        requests,
-        deadline: Duration::from_secs(5),
-        remembers: false,
-    }
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (duration, deadline) = (Duration::from_secs(20), Duration::from_secs(5));
+    Plan { framing, duration, requests, deadline, ..Plan::put(nobody, 2, body_bytes) }
 }
 
 /// Sends all of `plan` to a server that gives each connection to `serve`.
@@ -113,4 +103,114 @@ async fn a_server_that_does_not_answer_is_given_up_at_the_deadline() {
     .await;
     assert_eq!(loaded.tally.errors(), BTreeMap::from([("deadline passed".into(), 2)]));
     assert!(loaded.took >= deadline);
+}
+
+/// Takes tus uploads in parts of 400 bytes: each answer says where it goes on.
+async fn take_parts(mut stream: TcpStream) {
+    let created = b"HTTP/1.1 201 Created\r\nLocation: http://localhost/files/7\r\nContent-Length: 0\r\n\r\n";
+    let mut heads = Heads::default();
+    while let Some(head) = heads.next(&mut stream).await {
+        let offset = head.lines().find_map(|line| line.strip_prefix("upload-offset: "));
+        let answer: &[u8] = match (head.lines().next().unwrap(), offset) {
+            ("POST /files HTTP/1.1", None) if head.contains("upload-length: 1000") => created,
+            ("PATCH /files/7 HTTP/1.1", Some("400" | "800")) => b"HTTP/1.1 204 No Content\r\n\r\n",
+            _ => b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n",
+        };
+        stream.write_all(answer).await.unwrap();
+    }
+}
+
+/// Heads of requests whose bodies are read past.
+#[derive(Default)]
+struct Heads {
+    seen: Vec<u8>,
+}
+
+impl Heads {
+    async fn next(&mut self, stream: &mut TcpStream) -> Option<String> {
+        loop {
+            if let Some(end) = self.seen.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(self.seen.get(..end)?).into_owned();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+                let whole = end + 4 + length.parse::<usize>().ok()?;
+                if self.seen.len() >= whole {
+                    self.seen.drain(..whole);
+                    return Some(head);
+                }
+            }
+            if stream.read_buf(&mut self.seen).await.ok()? == 0 {
+                return None;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_goes_to_tus_in_parts_that_follow_each_other() {
+    let api = Api::Tus { part: 400 };
+    let plan = Plan { api, prefix: "/files".into(), ..plan(5, 1_000, Framing::Length) };
+    let loaded = load(plan, take_parts).await;
+    assert_eq!((loaded.tally.acknowledged(), loaded.tally.errors()), (5, BTreeMap::new()));
+}
+
+/// Refuses after the head; whoever sends a byte of the body all the same gets no answer.
+async fn refuse_unread(mut stream: TcpStream) {
+    let (mut seen, mut more) = (Vec::new(), [0; 1]);
+    while !seen.ends_with(b"\r\n\r\n") && stream.read_exact(&mut more).await.is_ok() {
+        seen.extend_from_slice(&more);
+    }
+    let sent_at_once = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut more)).await.is_ok();
+    if !sent_at_once {
+        stream.write_all(b"HTTP/1.1 503 No\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_waits_to_be_asked_for_is_not_sent_when_it_is_refused() {
+    let loaded = load(Plan { expects: true, ..plan(4, 1_000, Framing::Length) }, refuse_unread).await;
+    assert_eq!(loaded.tally.errors(), BTreeMap::from([("503".into(), 4)]));
+    assert_eq!(loaded.tally.honest_refusals(), 4);
+}
+
+/// Asks for each body, and takes it.
+async fn ask(mut stream: TcpStream) {
+    while read_to(&mut stream, b"\r\n\r\n").await {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        if stream.read_exact(&mut [0; 1_000]).await.is_ok() {
+            stream.write_all(CREATED).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_waits_is_sent_when_it_is_asked_for() {
+    let loaded = load(Plan { expects: true, ..plan(6, 1_000, Framing::Length) }, ask).await;
+    assert_eq!((loaded.tally.acknowledged(), loaded.tally.errors()), (6, BTreeMap::new()));
+}
+
+#[tokio::test]
+async fn who_is_refused_keeps_away_for_as_long_as_it_is_told_to() {
+    let plan = Plan { obeys: true, expects: true, connections: 1, ..plan(2, 1_000, Framing::Length) };
+    let loaded = load(plan, refuse_unread).await;
+    assert_eq!(loaded.tally.honest_refusals(), 2);
+    assert!(loaded.took >= Duration::from_secs(2), "{:?}", loaded.took);
+}
+
+/// Takes 20 ms for each body.
+async fn take_slowly(mut stream: TcpStream) {
+    while read_to(&mut stream, b"\r\n0\r\n\r\n").await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(CREATED).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn in_an_open_loop_latency_counts_from_the_moment_that_a_request_was_due() {
+    let pace = Pace::Open { per_second: 1_000.0 };
+    let plan = Plan { pace, opens_first: true, connections: 1, ..plan(10, 1_000, Framing::Chunked) };
+    let loaded = load(plan, take_slowly).await;
+    assert_eq!(loaded.tally.acknowledged(), 10);
+    // The last one is due after 9 ms, and its turn comes after nine others of 20 ms.
+    assert!(loaded.tally.latency_ms(1.0) > 180.0, "{}", loaded.tally.latency_ms(1.0));
+    assert!(loaded.tally.latency_ms(0.1) < 100.0, "{}", loaded.tally.latency_ms(0.1));
 }

@@ -1,22 +1,36 @@
 //! What is measured: Headworks, and beside it what others would use. Each runs alone, in a fresh folder, and is gone afterwards.
 
+mod files;
 mod headworks;
 mod nginx;
+mod pipeline;
+mod place;
 pub(crate) mod process;
+mod s3s_fs;
 
 use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use anyhow::Context as _;
 use clap::ValueEnum;
-use serde::Deserialize;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
-pub(crate) use self::headworks::QUEUE_CAPACITY;
-use crate::measure::Tree;
+use self::process::Process;
+pub(crate) use self::{
+    headworks::{QUEUE_CAPACITY, Size},
+    place::Place,
+    s3s_fs::{Helper as S3sFs, serve as s3s_fs},
+};
+use crate::{
+    fleet::{Programs, peers::Peer, rows},
+    load::Api,
+    measure::Tree,
+    probe,
+};
 
 /// A program that takes uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,6 +39,18 @@ pub(crate) enum Subject {
     Headworks,
     /// nginx with its WebDAV module.
     Nginx,
+    /// rustus, a tus server in Rust.
+    Rustus,
+    /// @tus/server, the tus server in Node.
+    Tus,
+    /// dufs, a file server in Rust.
+    Dufs,
+    /// The library s3s-fs, an S3 server in Rust.
+    S3sFs,
+    /// A pipeline in Node: fastify, BullMQ, pg.
+    Node,
+    /// A pipeline in Python: uvicorn, arq, asyncpg.
+    Python,
 }
 
 impl fmt::Display for Subject {
@@ -32,47 +58,12 @@ impl fmt::Display for Subject {
         f.write_str(match self {
             Self::Headworks => "Headworks",
             Self::Nginx => "nginx",
-        })
-    }
-}
-
-/// Where the subject's data is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Place {
-    /// In memory (`/dev/shm`), and Headworks does not wait for the disk: the cost of the program alone.
-    Memory,
-    /// On the disk of `target/`, and Headworks answers when the bytes are safe.
-    Disk,
-}
-
-impl Place {
-    /// Headworks' `storage.durability` there.
-    pub(crate) fn durability(self) -> &'static str {
-        match self {
-            Self::Memory => "none",
-            Self::Disk => "fsync",
-        }
-    }
-
-    /// A fresh folder, removed when it is dropped.
-    fn folder(self, target: &Path) -> anyhow::Result<TempDir> {
-        let parent = match self {
-            Self::Memory => Path::new("/dev/shm"),
-            Self::Disk => target,
-        };
-        tempfile::Builder::new()
-            .prefix("headworks-bench-")
-            .tempdir_in(parent)
-            .with_context(|| format!("create a folder in {}", parent.display()))
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory",
-            Self::Disk => "disk",
+            Self::Rustus => "rustus",
+            Self::Tus => "@tus/server",
+            Self::Dufs => "dufs",
+            Self::S3sFs => "s3s-fs",
+            Self::Node => "Node pipeline",
+            Self::Python => "Python pipeline",
         })
     }
 }
@@ -91,7 +82,7 @@ impl fmt::Display for Contender {
         let Self { subject, place } = self;
         match subject {
             Subject::Headworks => write!(f, "{subject}, {place}, {}", place.durability()),
-            Subject::Nginx => write!(f, "{subject}, {place}"),
+            _ => write!(f, "{subject}, {place}"),
         }
     }
 }
@@ -105,17 +96,34 @@ pub(crate) struct Paths {
     pub target: PathBuf,
 }
 
+impl Paths {
+    /// The folder of all of Headworks' programs.
+    fn programs(&self) -> Programs {
+        Programs { folder: self.headworks.parent().map(Path::to_owned).unwrap_or_default() }
+    }
+}
+
 impl Contender {
+    /// Whether it is worth a run: on the disk only Headworks syncs, so one that does not is enough to see what the disk does.
+    pub(crate) fn is_told_apart(self) -> bool {
+        self.place == Place::Memory || matches!(self.subject, Subject::Headworks | Subject::Nginx)
+    }
+
     /// Why it cannot run here, if it cannot.
     pub(crate) fn missing(self, paths: &Paths) -> Option<String> {
+        let ours = !paths.headworks.is_file();
+        let ours =
+            ours.then(|| format!("{} is not there: build it with `make build`", paths.headworks.display()));
         match self.subject {
-            Subject::Headworks if !paths.headworks.is_file() => {
-                Some(format!("{} is not there: build it with `make build`", paths.headworks.display()))
-            }
-            Subject::Nginx if nginx::program().is_none() => {
-                Some("nginx is not installed: see benchmarks/peers/install".into())
-            }
-            Subject::Headworks | Subject::Nginx => None,
+            Subject::Headworks => ours,
+            Subject::Nginx => not_installed(nginx::program().is_some()),
+            Subject::Rustus => not_installed(files::Server::Rustus.is_installed()),
+            Subject::Tus => not_installed(files::Server::Tus.is_installed()),
+            Subject::Dufs => not_installed(files::Server::Dufs.is_installed()),
+            Subject::S3sFs => None,
+            // It is `headworks migrate` that makes their tables.
+            Subject::Node => Peer::NODE.missing().or(ours),
+            Subject::Python => Peer::PYTHON.missing().or(ours),
         }
     }
 
@@ -124,31 +132,98 @@ impl Contender {
     /// # Errors
     /// When its folder cannot be made or it is not ready after 30 s.
     pub(crate) async fn start(self, paths: &Paths) -> anyhow::Result<Started> {
-        let folder = self.place.folder(&paths.target)?;
-        let running = match self.subject {
-            Subject::Headworks => headworks::start(&paths.headworks, folder.path(), self.place).await?,
-            Subject::Nginx => nginx::start(folder.path()).await?,
+        self.start_with(paths, Size::Ample).await
+    }
+
+    /// Starts it, made for so much: only Headworks has a size.
+    ///
+    /// # Errors
+    /// When its folder cannot be made or it is not ready after 30 s.
+    pub(crate) async fn start_with(self, paths: &Paths, size: Size) -> anyhow::Result<Started> {
+        let Self { subject, place } = self;
+        let folder = place.folder(&paths.target)?;
+        let at = folder.path();
+        let running = match subject {
+            Subject::Headworks => headworks::start(&paths.headworks, at, place, size).await?,
+            Subject::Nginx => nginx::start(at).await?,
+            Subject::Rustus => files::Server::Rustus.start(at).await?,
+            Subject::Tus => files::Server::Tus.start(at).await?,
+            Subject::Dufs => files::Server::Dufs.start(at).await?,
+            Subject::S3sFs => s3s_fs::start(at).await?,
+            Subject::Node => pipeline::start(Peer::NODE, &paths.programs(), at).await?,
+            Subject::Python => pipeline::start(Peer::PYTHON, &paths.programs(), at).await?,
         };
         Ok(Started { running, _folder: folder })
     }
 }
 
+fn not_installed(is_there: bool) -> Option<String> {
+    (!is_there).then(|| "it is not installed: see benchmarks/peers/install".to_owned())
+}
+
+/// Where and how a subject takes uploads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Intake {
+    /// Where.
+    pub at: SocketAddr,
+    /// What the paths of uploads begin with.
+    pub prefix: &'static str,
+    /// In which requests.
+    pub api: Api,
+}
+
+impl Intake {
+    /// One that takes PUTs.
+    fn put(at: SocketAddr, prefix: &'static str) -> Self {
+        Self { at, prefix, api: Api::Put }
+    }
+}
+
+/// What a subject does with an upload after its answer.
+#[derive(Debug)]
+enum Rest {
+    /// Nothing.
+    Nothing,
+    /// Headworks tells at this address what it has still to do.
+    Told(SocketAddr),
+    /// Its rows show it.
+    Rows(Box<pipeline::Servers>),
+}
+
 /// A subject that takes uploads.
 #[derive(Debug)]
 pub(crate) struct Running {
-    process: process::Process,
-    /// Where it takes them.
-    pub target: SocketAddr,
-    /// What the paths of uploads begin with.
-    pub prefix: &'static str,
-    /// Where Headworks tells its queue's depth; the others have none.
-    pub admin: Option<SocketAddr>,
+    // Dropped before the servers that they work with.
+    processes: Vec<Process>,
+    rest: Rest,
+    /// Where and how it takes uploads.
+    pub intake: Intake,
 }
 
 impl Running {
     /// Its processes.
     pub(crate) fn tree(&self) -> Tree {
-        self.process.tree()
+        Tree::of(self.processes.iter().map(Process::pid))
+    }
+
+    /// Waits until so many acknowledged uploads have their metadata; how long that took. Most subjects have none.
+    ///
+    /// # Errors
+    /// When it is not there after `patience`.
+    pub(crate) async fn settled(
+        &self,
+        acknowledged: u64,
+        patience: Duration,
+    ) -> anyhow::Result<Option<Duration>> {
+        let begun = Instant::now();
+        match &self.rest {
+            Rest::Nothing => return Ok(None),
+            Rest::Told(admin) => probe::settled(*admin, acknowledged, patience).await?,
+            Rest::Rows(servers) => {
+                rows::all_stored(&servers.database, acknowledged, patience, || Ok(())).await?;
+            }
+        }
+        Ok(Some(begun.elapsed()))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    Running,
+    Intake, Rest, Running,
     process::{Process, Ready, free_address},
 };
 
@@ -38,7 +38,7 @@ pub(super) async fn start(folder: &Path) -> anyhow::Result<Running> {
     command.arg("-p").arg(folder).arg("-c").arg(&config).arg("-e").arg(folder.join("error.log"));
     let mut process = Process::start(&mut command, &folder.join("output.log"))?;
     process.ready(address, "/", Ready::Answers).await.context("start nginx")?;
-    Ok(Running { process, target: address, prefix: "/up", admin: None })
+    Ok(Running { processes: vec![process], rest: Rest::Nothing, intake: Intake::put(address, "/up") })
 }
 
 /// The configuration. Only root can choose the workers' user, and has to: its own files are not theirs.

@@ -47,9 +47,14 @@ impl Process {
         Ok(Self { child, log: log.to_owned() })
     }
 
+    /// Its id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The process and its children.
     pub(crate) fn tree(&self) -> Tree {
-        Tree::of(self.child.id())
+        Tree::of([self.child.id()])
     }
 
     /// Waits until `path` is answered, and well if that is `needed`.
