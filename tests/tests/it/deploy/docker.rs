@@ -16,6 +16,7 @@ pub(super) fn targets() -> Result<BTreeSet<String>> {
 }
 
 struct Stage {
+    from: String,
     name: String,
     lines: Vec<String>,
 }
@@ -32,8 +33,8 @@ fn stages() -> Result<Vec<Stage>> {
     let text = read(DOCKERFILE)?.replace("\\\n", " ");
     let mut stages: Vec<Stage> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        if let Some((_, name)) = line.strip_prefix("FROM ").and_then(|from| from.split_once(" AS ")) {
-            stages.push(Stage { name: name.to_owned(), lines: Vec::new() });
+        if let Some((from, name)) = line.strip_prefix("FROM ").and_then(|from| from.split_once(" AS ")) {
+            stages.push(Stage { from: from.to_owned(), name: name.to_owned(), lines: Vec::new() });
         } else if let Some(stage) = stages.last_mut() {
             stage.lines.push(line.split_whitespace().collect::<Vec<_>>().join(" "));
         }
@@ -77,12 +78,14 @@ fn every_part_has_an_image_that_listens_and_is_asked_where_the_part_is() -> Resu
 
 #[test]
 fn no_image_runs_as_root() -> Result<()> {
-    for stage in stages()?.iter().filter(|stage| stage.name == "base") {
-        let user = stage.says("USER")?;
-        ensure!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user}");
-        return Ok(());
+    let (stages, targets) = (stages()?, targets()?);
+    let base = stages.iter().find(|stage| stage.name == "base").context("a base")?;
+    let user = base.says("USER")?;
+    ensure!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user}");
+    for stage in stages.iter().filter(|stage| targets.contains(&stage.name)) {
+        ensure!(stage.from == "base" && stage.says("USER").is_err(), "{} is of {}", stage.name, stage.from);
     }
-    anyhow::bail!("there is no base")
+    Ok(())
 }
 
 /// Cargo reads the manifest of every member, also of those that are not built.

@@ -45,12 +45,12 @@ impl<'a> Pod<'a> {
             let below = path.strip_prefix(text(mount, "/mountPath")?).and_then(|rest| rest.strip_prefix('/'));
             let Some(below) = below else { continue };
             let volume = list(self.spec(), "/volumes").iter().find(|volume| volume["name"] == mount["name"]);
-            return self.from_volume(volume.with_context(|| format!("{mount} mounts nothing"))?, below);
+            return self.in_volume(volume.with_context(|| format!("{mount} mounts nothing"))?, below);
         }
         bail!("{}: nothing is mounted at {path}", self.name())
     }
 
-    fn from_volume(&self, volume: &Value, name: &str) -> Result<String> {
+    fn in_volume(&self, volume: &Value, name: &str) -> Result<String> {
         let is_secret = volume["secret"].is_object();
         let source = &volume[if is_secret { "secret" } else { "configMap" }];
         let item = list(source, "/items").iter().find(|item| item["path"] == name);
