@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::{
-    load::{Framing, Pace, Plan},
+    load::{Framing, Pace, Plan, Protocol},
     subjects::{Intake, Place},
 };
 
@@ -31,6 +31,9 @@ pub(crate) struct Scenario {
     /// What its figures are counted in.
     pub unit: Unit,
     connections: usize,
+    /// HTTP/2, with so many of these connections as streams of one; HTTP/1.1, if nothing is said.
+    #[serde(default)]
+    streams_per_connection: Option<usize>,
     /// The size of each body.
     pub body_bytes: u64,
     framing: Framing,
@@ -57,6 +60,9 @@ impl Scenario {
         Plan {
             prefix: intake.prefix.to_owned(),
             api: intake.api,
+            protocol: self
+                .streams_per_connection
+                .map_or(Protocol::Http1, |streams| Protocol::Http2 { streams }),
             pace: self.rate_per_s.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
             opens_first: self.opens_first || self.rate_per_s.is_some(),
             framing: self.framing,

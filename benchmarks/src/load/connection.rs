@@ -1,16 +1,14 @@
 //! One connection of the load: opened again whenever the subject closes it.
 
-use std::{convert::Infallible, future::pending, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
     HeaderMap, Request, StatusCode,
     body::{Body as _, Incoming},
-    client::conn::http1::{self, Connection, SendRequest},
     ext::on_informational,
     header::{EXPECT, RETRY_AFTER},
     http::request::Builder,
 };
-use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpSocket, TcpStream},
     sync::Notify,
@@ -20,6 +18,7 @@ use tokio::{
 use super::{
     Load, Turn, api,
     body::Filler,
+    protocol::{Driver, Sender, drive},
     tally::{Answer, Failure},
 };
 
@@ -57,33 +56,32 @@ struct Head {
 impl Worker {
     /// Opens a connection and uses it until it or the load ends.
     async fn connection(&mut self) -> Result<(), Failure> {
-        let (sender, connection) = self.connect().await?;
-        // The connection's end is not the end of the requests: an answer may have come with it.
-        let driven = async {
-            drop(connection.await);
-            pending::<Infallible>().await
-        };
+        let (sender, driver) = self.connect().await?;
         tokio::select! {
             ended = self.requests(sender) => ended,
-            never = driven => match never {},
+            never = drive(driver) => match never {},
         }
     }
 
-    async fn connect(
-        &mut self,
-    ) -> Result<(SendRequest<Filler>, Connection<TokioIo<TcpStream>, Filler>), Failure> {
-        let opened = async {
-            let stream = match self.opened.take() {
+    async fn connect(&mut self) -> Result<(Sender, Option<Driver>), Failure> {
+        let (load, opened) = (Arc::clone(&self.load), self.opened.take());
+        let connected = async {
+            if let Some(shared) = load.lines.place(self.number, &load.plan).await? {
+                return Ok((shared, None));
+            }
+            let stream = match opened {
                 Some(stream) => stream,
-                None => open(self.load.plan.target).await.map_err(|_| Failure::Connect)?,
+                None => open(load.plan.target).await?,
             };
-            http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Connect)
+            let (sender, driver) = Sender::http1(stream).await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((sender, Some(driver)))
         };
-        timeout(self.load.plan.deadline, opened).await.map_err(|_| Failure::Deadline)?
+        let connected = timeout(self.load.plan.deadline, connected).await.map_err(|_| Failure::Deadline)?;
+        connected.map_err(|_| Failure::Connect)
     }
 
     /// One request after the other.
-    async fn requests(&self, mut sender: SendRequest<Filler>) -> Result<(), Failure> {
+    async fn requests(&self, mut sender: Sender) -> Result<(), Failure> {
         let deadline = self.load.plan.deadline;
         // A connection that ends before its first request would be opened for ever; after an answer it may end.
         timeout(deadline, sender.ready())
@@ -125,7 +123,7 @@ impl Worker {
     }
 
     /// Sends one body, in as many requests as that takes.
-    async fn upload(&self, sender: &mut SendRequest<Filler>, turn: u64) -> Result<Head, Failure> {
+    async fn upload(&self, sender: &mut Sender, turn: u64) -> Result<Head, Failure> {
         let plan = &self.load.plan;
         let mut offset = plan.api.first(plan.body_bytes);
         let begin = api::begin(plan, self.number, turn);
@@ -146,7 +144,7 @@ impl Worker {
     /// Sends one request and reads the answer to its end. An answer that comes before the body was sent counts.
     async fn exchange(
         &self,
-        sender: &mut SendRequest<Filler>,
+        sender: &mut Sender,
         head: Builder,
         number: u64,
         bytes: u64,
@@ -155,7 +153,7 @@ impl Worker {
         let part = bytes as f64 / plan.body_bytes.max(1) as f64;
         let body = Filler::new(number, bytes, plan.framing).over(plan.trickle.map(|all| all.mul_f64(part)));
         let request = if plan.expects { expecting(head, body)? } else { plain(head, body)? };
-        let answer = sender.send_request(request).await.map_err(|_| Failure::Broken)?;
+        let answer = sender.send(request).await.map_err(|_| Failure::Broken)?;
         let (answer, body) = answer.into_parts();
         read_through(body).await?;
         // A body that was never asked for is never sent.

@@ -8,6 +8,7 @@ mod api;
 mod body;
 mod connection;
 mod pace;
+mod protocol;
 mod tally;
 
 use std::{
@@ -22,10 +23,12 @@ use std::{
 use anyhow::Context as _;
 use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 
+use self::protocol::Lines;
 pub(crate) use self::{
     api::Api,
     body::Framing,
     pace::Pace,
+    protocol::Protocol,
     tally::{Remembered, Tally},
 };
 
@@ -38,13 +41,15 @@ pub(crate) struct Plan {
     pub prefix: String,
     /// What an upload's requests are.
     pub api: Api,
+    /// How they are sent.
+    pub protocol: Protocol,
     /// When they are due.
     pub pace: Pace,
     /// Into how many projects requests are dealt; 0: they name none.
     pub projects: u64,
-    /// How many connections are open at once.
+    /// How many connections are open at once; of HTTP/2, how many streams.
     pub connections: usize,
-    /// Whether all of them are opened, one after the other, before the first request begins.
+    /// Whether all connections are opened, one after the other, before the first request begins; not those of HTTP/2, which are few.
     pub opens_first: bool,
     /// Over how long a time their first requests are spread.
     pub spread: Duration,
@@ -76,6 +81,7 @@ impl Plan {
             target,
             prefix: "/v1/files/up".into(),
             api: Api::Put,
+            protocol: Protocol::Http1,
             pace: Pace::Closed,
             projects: 0,
             connections,
@@ -112,6 +118,7 @@ struct Load {
     next: AtomicU64,
     // One for all: a histogram for each of ten thousand connections would be a gigabyte.
     tally: Mutex<Tally>,
+    lines: Lines,
 }
 
 /// A request's turn.
@@ -158,7 +165,8 @@ pub(crate) struct Ready {
 /// When connections are to be opened first, and one is not taken.
 pub(crate) async fn ready(plan: Plan) -> anyhow::Result<Ready> {
     let mut opened = Vec::new();
-    while plan.opens_first && opened.len() < plan.connections {
+    let opens_first = plan.opens_first && plan.protocol == Protocol::Http1;
+    while opens_first && opened.len() < plan.connections {
         opened.push(connection::open(plan.target).await.context("open a connection")?);
     }
     Ok(Ready { plan, opened })
@@ -173,7 +181,8 @@ impl Ready {
         let Self { plan, mut opened } = self;
         let begun = Instant::now();
         let (until, tally) = (begun + plan.duration, Mutex::new(Tally::new()?));
-        let load = Arc::new(Load { begun, until, next: AtomicU64::new(0), tally, plan });
+        let lines = Lines::of(&plan);
+        let load = Arc::new(Load { begun, until, next: AtomicU64::new(0), tally, lines, plan });
         let mut workers = JoinSet::new();
         for number in 0..load.plan.connections {
             workers.spawn(connection::work(Arc::clone(&load), number, opened.pop()));

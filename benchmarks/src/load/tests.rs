@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -213,4 +216,32 @@ async fn in_an_open_loop_latency_counts_from_the_moment_that_a_request_was_due()
     // The last one is due after 9 ms, and its turn comes after nine others of 20 ms.
     assert!(loaded.tally.latency_ms(1.0) > 180.0, "{}", loaded.tally.latency_ms(1.0));
     assert!(loaded.tally.latency_ms(0.1) < 100.0, "{}", loaded.tally.latency_ms(0.1));
+}
+
+/// How many connections `take_streams` was given.
+static LINES: AtomicU64 = AtomicU64::new(0);
+
+/// Takes bodies of 20,000 bytes over HTTP/2.
+async fn take_streams(stream: TcpStream) {
+    LINES.fetch_add(1, Ordering::Relaxed);
+    let take = service_fn(async |request: Request<Incoming>| {
+        let (mut body, mut bytes) = (request.into_body(), 0);
+        while let Some(frame) = body.frame().await {
+            bytes += frame?.data_ref().map_or(0, bytes::Bytes::len);
+        }
+        let status = if bytes == 20_000 { StatusCode::CREATED } else { StatusCode::BAD_REQUEST };
+        let mut answer = Response::new(Empty::<bytes::Bytes>::new());
+        *answer.status_mut() = status;
+        Ok::<_, hyper::Error>(answer)
+    });
+    http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), take).await.unwrap();
+}
+
+#[tokio::test]
+async fn many_streams_share_few_connections_of_http_2() {
+    let protocol = Protocol::Http2 { streams: 20 };
+    let plan = Plan { protocol, connections: 40, ..plan(400, 20_000, Framing::Length) };
+    let loaded = load(plan, take_streams).await;
+    assert_eq!((loaded.tally.acknowledged(), loaded.tally.errors()), (400, BTreeMap::new()));
+    assert_eq!(LINES.load(Ordering::Relaxed), 2);
 }
