@@ -65,6 +65,7 @@ async fn prometheus_judges_a_fleet_by_our_rules_and_draws_our_dashboard() -> Res
     let prometheus = Prometheus::start(None, EVERY, &fleet.nodes).await?;
     the_dashboard_has_data(&prometheus, &fleet).await?;
     every_rule_is_evaluated(&prometheus).await?;
+    every_query_of_the_runbook_is_one(&prometheus).await?;
     its_absence_is_seen(&prometheus, &mut fleet).await
 }
 
@@ -148,6 +149,18 @@ async fn every_rule_is_evaluated(prometheus: &Prometheus) -> Result<()> {
     for name in recorded()? {
         let series = async || prometheus.query(&name).await;
         until(&format!("{name} to be recorded"), SEEN, series, |series| !series.is_empty()).await?;
+    }
+    Ok(())
+}
+
+/// What somebody copies from a page at night works.
+async fn every_query_of_the_runbook_is_one(prometheus: &Prometheus) -> Result<()> {
+    for page in files("docs/runbook", "md")? {
+        let text = read(&page)?;
+        let blocks = text.split("```promql\n").skip(1).filter_map(|behind| behind.split("```").next());
+        for query in blocks.flat_map(str::lines) {
+            prometheus.query(query).await.with_context(|| page.display().to_string())?;
+        }
     }
     Ok(())
 }
