@@ -65,7 +65,7 @@ pub struct Rules {
     pub connections: usize,
     /// The most of them from one address.
     pub connections_per_address: usize,
-    /// From a request's first moment to its head's end.
+    /// Until a connection's first byte, and from there or the answer before to the end of a head.
     pub header_timeout: Duration,
     /// After this, a tenth more or less, a connection ends behind its next answer.
     pub max_age: Duration,

@@ -19,8 +19,11 @@ use super::super::{
     wire::End,
 };
 
-/// How long a closed connection may take to notice.
+/// How long a closed connection may take to notice, or to go on with what it is still sending.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
+
+/// How long it may take in all: one of thousands that are refused at once reads its answer late (as long as nginx's `lingering_time`).
+const LINGER_IN_ALL: Duration = Duration::from_secs(30);
 
 /// How long, between two requests: only the next one may be on its way.
 const IDLE_LINGER: Duration = Duration::from_millis(200);
@@ -46,7 +49,7 @@ pub(in crate::http) async fn turn_away(mut stream: TcpStream, linger: u64, _fare
 
 /// Ends a connection; of what still comes, `linger` bytes are read and thrown away.
 pub(super) async fn farewell(stream: TcpStream, peer: SocketAddr, end: End, linger: u64) {
-    let patience = if end == End::Idle { IDLE_LINGER } else { LINGER };
+    let patience = if end == End::Idle { IDLE_LINGER } else { LINGER_IN_ALL };
     if timeout(patience, linger_on(stream, end, linger)).await.is_err() {
         debug!(%peer, "connection closed on a client that would not");
     }
@@ -56,7 +59,10 @@ pub(super) async fn farewell(stream: TcpStream, peer: SocketAddr, end: End, ling
 async fn linger_on(mut stream: TcpStream, end: End, linger: u64) {
     let open = match end {
         End::Said | End::Idle => true,
-        End::Owing(code) => stream.write_all(&last_word(&Problem::new(code).close())).await.is_ok(),
+        End::Owing(code) => {
+            let word = last_word(&Problem::new(code).close());
+            matches!(timeout(LINGER, stream.write_all(&word)).await, Ok(Ok(())))
+        }
         // Whether or not the kernel can be told to forget it: it is closed.
         End::Stalled => stream.set_zero_linger().is_err(),
     };
@@ -66,7 +72,7 @@ async fn linger_on(mut stream: TcpStream, end: End, linger: u64) {
     let mut rest = stream.take(linger);
     // Not in the future itself, which every connection carries from its beginning.
     let mut thrown_away = vec![0; 4096];
-    while rest.read(&mut thrown_away).await.is_ok_and(|bytes| bytes > 0) {}
+    while matches!(timeout(LINGER, rest.read(&mut thrown_away)).await, Ok(Ok(1..))) {}
 }
 
 /// A problem as the bytes of an HTTP/1.1 answer, as hyper would write them.
