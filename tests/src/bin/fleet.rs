@@ -63,7 +63,7 @@ fn announce(fleet: &mut Fleet, prometheus: Option<&Prometheus>) {
         fleet.store.address()
     );
     if let Some(prometheus) = prometheus {
-        println!("  Prometheus http://{}/alerts", prometheus.address());
+        println!("  Prometheus http://{}", prometheus.address());
         println!("    looks at whom {} names", prometheus.targets().display());
     }
     println!("Try it:  echo 'Hello, fleet' | curl -T - http://{ADDRESS}/v1/files/hello.txt");
