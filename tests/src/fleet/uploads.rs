@@ -113,7 +113,10 @@ impl Uploads {
     }
 
     /// Those that are not stored, as the catalog tells.
-    pub(super) async fn missing(&self, catalog: &Client) -> Result<Vec<String>> {
+    ///
+    /// # Errors
+    /// None: a catalog that does not answer knows of none.
+    pub async fn missing(&self, catalog: &Client) -> Result<Vec<String>> {
         let all: Vec<_> = self.lock().acknowledged.iter().map(|one| one.id.clone()).collect();
         let mut missing = Vec::new();
         for ids in all.chunks(AT_ONCE) {
