@@ -27,7 +27,7 @@ use headworks_shared::{
 use http::Request;
 use hyper::body::Incoming;
 
-use self::{admission::Admission, deferred::Deferred, metrics::Metrics, route::Route};
+use self::{admission::Admission, deferred::Deferred, metrics::Metrics, route::Route, upload::wants::Wants};
 
 /// The names of ingest's routes, for the metrics.
 pub const ROUTES: &[&str] = &["put_file", "post_files", "none"];
@@ -81,13 +81,17 @@ impl Ingest {
         context: &Context,
     ) -> (&'static str, Result<Reply, Problem>) {
         let (head, body) = request.into_parts();
-        match Route::of(&head.method, head.uri.path()) {
+        let route = Route::of(&head.method, head.uri.path());
+        let wants = Wants::of(&head);
+        // A head keeps the whole buffer that it was read into, for which a body of hours has no use.
+        drop(head);
+        match route {
             Ok(Route::PutFile(path)) => {
-                ("put_file", upload::simple::put(&self.0, context, path, &head, body).await)
+                ("put_file", upload::simple::put(&self.0, context, path, wants, body).await)
             }
             // Boxed, so that plain uploads do not carry what a form needs.
             Ok(Route::PostFiles) => {
-                ("post_files", Box::pin(upload::form::post(&self.0, context, &head, body)).await)
+                ("post_files", Box::pin(upload::form::post(&self.0, context, wants, body)).await)
             }
             Err(problem) => ("none", Err(problem.close())),
         }

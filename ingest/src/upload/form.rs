@@ -10,7 +10,7 @@ use headworks_shared::{
     report::Report,
     storage::{BodyError, PutError, Source},
 };
-use http::{StatusCode, request::Parts};
+use http::StatusCode;
 use hyper::body::Incoming;
 use serde_json::{Value, json as value};
 use tracing::error;
@@ -32,10 +32,10 @@ use crate::{
 pub(crate) async fn post(
     app: &Arc<App>,
     context: &Context,
-    head: &Parts,
+    wants: Result<Wants, Problem>,
     body: Incoming,
 ) -> Result<Reply, Problem> {
-    let wants = Wants::of(head)?;
+    let wants = wants?;
     let boundary = boundary(&wants)?;
     if wants.idempotency_key.is_some() || wants.only_if_absent || wants.announced != Announced::default() {
         let detail =

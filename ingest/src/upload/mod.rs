@@ -4,7 +4,7 @@ mod commit;
 pub(crate) mod form;
 mod repeat;
 pub(crate) mod simple;
-mod wants;
+pub(crate) mod wants;
 
 #[cfg(test)]
 mod tests;

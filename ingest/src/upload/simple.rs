@@ -9,7 +9,6 @@ use headworks_shared::{
     report::Report,
     storage::{Error as StorageError, Head, Key, PutError, Source},
 };
-use http::request::Parts;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tracing::{debug, error};
@@ -35,10 +34,10 @@ pub(crate) async fn put(
     app: &Arc<App>,
     context: &Context,
     path: ObjectPath,
-    head: &Parts,
+    wants: Result<Wants, Problem>,
     body: Incoming,
 ) -> Result<Reply, Problem> {
-    let result = admitted(app, context, path, head, body).await;
+    let result = admitted(app, context, path, wants, body).await;
     let (outcome, answer) = match result {
         Ok((outcome, reply)) => (outcome, Ok(reply)),
         Err((outcome, problem)) => (outcome, Err(problem)),
@@ -54,11 +53,11 @@ async fn admitted(
     app: &Arc<App>,
     context: &Context,
     path: ObjectPath,
-    head: &Parts,
+    wants: Result<Wants, Problem>,
     body: Incoming,
 ) -> Ended {
     let rejected = |problem| (Outcome::Rejected, problem);
-    let wants = Wants::of(head).map_err(rejected)?;
+    let wants = wants.map_err(rejected)?;
     let limit = app.settings.ingest.max_object.0;
     if wants.length.is_some_and(|length| length > limit) {
         let detail = format!("the largest object is {limit} bytes");
@@ -106,7 +105,8 @@ pub(crate) async fn one<F: Frames>(
     let mut body =
         UploadBody::new(frames, wants.length, wants.announced, app.settings.storage.sha256, bounds);
     if let Some(head) = earlier {
-        return again(app, wants, &key, *head, body, credit).await;
+        // Boxed here and below: a repeat is rare, and what it needs would double what every upload holds.
+        return Box::pin(again(app, wants, &key, *head, body, credit)).await;
     }
     if wants.only_if_absent {
         absent(app, wants, &path).await?;
@@ -123,7 +123,7 @@ pub(crate) async fn one<F: Frames>(
         // Another try of the same upload was quicker. A store that is asked before the body says so before it is read.
         Err(PutError::Exists) if marker.is_some() => {
             let head = quicker(app, wants, id).await.map_err(|problem| (blame(&problem), problem))?;
-            again(app, wants, &key, head, body, credit).await
+            Box::pin(again(app, wants, &key, head, body, credit)).await
         }
         Err(error) => Err(answer::put_problem(&error)),
     }

@@ -17,8 +17,12 @@ const LEAST_BOUND: usize = 40 << 10;
 /// hyper's largest: a lone stream wakes up a quarter as often as with 128 KiB, and costs 40 % less CPU; more is no faster.
 const MOST: usize = 512 << 10;
 
-/// The least that one read may take: with 16 KiB a thousand streams need a third less memory, and nearly twice the CPU.
-const LEAST_READ: usize = 64 << 10;
+/// What a read may take however many connections there are, while it finds more than it takes: with 16 KiB a thousand fast streams
+/// need a third less memory, and nearly twice the CPU.
+const PLENTY: usize = 64 << 10;
+
+/// What a read takes at least: hyper allocates no less.
+const LEAST_READ: usize = 8 << 10;
 
 /// How many connections there are.
 #[derive(Clone, Default, Debug)]
@@ -56,9 +60,45 @@ impl Place {
         self.0.0.share().clamp(LEAST_BOUND, MOST)
     }
 
-    /// What one read may take now. hyper doubles its buffer when one was filled, so a read takes a little less than a power of two.
-    pub(super) fn read(&self) -> usize {
-        self.0.0.share().clamp(LEAST_READ, MOST) - 1
+    /// What one read may take now, when it is scarce and when there is plenty.
+    fn reads(&self) -> (usize, usize) {
+        let share = self.0.0.share();
+        (share.clamp(LEAST_READ, MOST), share.clamp(PLENTY, MOST))
+    }
+}
+
+/// What a connection's next read takes: among many, little of a client that is waited for, whose buffer lies idle meanwhile.
+#[derive(Debug)]
+pub(super) struct Appetite {
+    place: Place,
+    now: usize,
+    filled: bool,
+}
+
+impl Appetite {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place, now: LEAST_READ, filled: false }
+    }
+
+    /// In bytes. hyper doubles its buffer when a read filled it, so this is a little less than a power of two.
+    pub(super) fn next(&self) -> usize {
+        let (least, most) = self.place.reads();
+        (1 << self.now.clamp(least, most).ilog2()) - 1
+    }
+
+    /// A read took so much of what it might: twice all of it says that there is more.
+    pub(super) fn took(&mut self, bytes: usize, of: usize) {
+        let filled = bytes == of;
+        if filled && self.filled {
+            self.now = (self.next() + 1).saturating_mul(2).min(MOST);
+        }
+        self.filled = filled && !self.filled;
+    }
+
+    /// There was nothing to read.
+    pub(super) fn starved(&mut self) {
+        self.now = self.next().div_ceil(2).max(LEAST_READ);
+        self.filled = false;
     }
 }
 
@@ -70,11 +110,38 @@ mod tests {
     fn a_lone_connection_takes_much_and_one_of_a_thousand_little() {
         let live = Live::default();
         let first = live.enter();
-        assert_eq!((first.bound(), first.read()), (MOST, MOST - 1));
+        assert_eq!((first.bound(), first.reads()), (MOST, (MOST, MOST)));
         let mut others: Vec<_> = (1..1000).map(|_| live.enter()).collect();
-        assert_eq!(others.pop().map(|last| (last.bound(), last.read())), Some((LEAST_BOUND, LEAST_READ - 1)));
-        assert_eq!(first.read(), LEAST_READ - 1, "whenever it began");
+        let scarce = (LEAST_READ, PLENTY);
+        assert_eq!(others.pop().map(|last| (last.bound(), last.reads())), Some((LEAST_BOUND, scarce)));
+        assert_eq!(first.reads(), scarce, "whenever it began");
         drop(others);
-        assert_eq!(first.read(), MOST - 1);
+        assert_eq!(first.reads(), (MOST, MOST));
+    }
+
+    #[test]
+    fn among_many_a_client_that_is_waited_for_is_read_in_small_pieces_until_it_has_more() {
+        let live = Live::default();
+        let mut appetite = Appetite::new(live.enter());
+        (0..10).for_each(|_| appetite.starved());
+        assert_eq!(appetite.next(), MOST - 1, "alone it is fast");
+        let others: Vec<_> = (1..1000).map(|_| live.enter()).collect();
+        (0..3).for_each(|_| appetite.starved());
+        let mut after = |took: &[usize]| {
+            took.iter().for_each(|took| appetite.took(*took, 100));
+            appetite.next() + 1
+        };
+        let sizes = [
+            after(&[]),
+            after(&[100, 9, 100]),
+            after(&[100]),
+            after(&[100; 2]),
+            after(&[100; 2]),
+            after(&[100; 9]),
+        ];
+        assert_eq!(sizes, [LEAST_READ, LEAST_READ, 16 << 10, 32 << 10, PLENTY, PLENTY]);
+        appetite.starved();
+        assert_eq!(appetite.next() + 1, 32 << 10);
+        drop(others);
     }
 }

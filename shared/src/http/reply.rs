@@ -12,7 +12,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
-use crate::storage::{Chunks, Error as StorageError};
+use crate::{
+    model::json,
+    storage::{Chunks, Error as StorageError},
+};
 
 /// An answer on its way to a client.
 pub type Reply = Response<Body>;
@@ -107,7 +110,7 @@ impl From<Infallible> for Body {
 /// An answer in JSON.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     // Serializing the types of this workspace cannot fail: they have no maps with keys that are not text.
-    let body = serde_json::to_vec(value).unwrap_or_default();
+    let body = json::to_vec(value).unwrap_or_default();
     let mut reply = Response::new(Body::full(body));
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     Code,
     answers::Answers,
-    buffers::Place,
+    buffers::{Appetite, Place},
     screen::{Broken, Screen},
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Wire {
     stream: TcpStream,
     screen: Screen,
     answers: Answers,
-    place: Place,
+    appetite: Appetite,
     refused: Option<Code>,
     stall_timeout: Duration,
     /// Runs while the client takes nothing of an answer.
@@ -65,7 +65,8 @@ impl Wire {
         place: Place,
         stall_timeout: Duration,
     ) -> Self {
-        Self { stream, screen, answers, place, refused: None, stall_timeout, stalled: None, reader: None }
+        let appetite = Appetite::new(place);
+        Self { stream, screen, answers, appetite, refused: None, stall_timeout, stalled: None, reader: None }
     }
 
     /// The stream, once hyper is done with it, and what is to be done with it; `slow` says that hyper waited in vain for a head.
@@ -129,9 +130,15 @@ impl AsyncRead for Wire {
             return self.refuse(context, broken);
         }
         let before = buffer.filled().len();
-        let most = self.place.read() as u64;
-        ready!(pin!((&mut self.stream).take(most)).poll_read(context, buffer))?;
-        let through = self.screen.take(buffer.filled().get(before..).unwrap_or_default());
+        let most = self.appetite.next().min(buffer.remaining());
+        let Poll::Ready(read) = pin!((&mut self.stream).take(most as u64)).poll_read(context, buffer) else {
+            self.appetite.starved();
+            return Poll::Pending;
+        };
+        read?;
+        let came = buffer.filled().get(before..).unwrap_or_default();
+        self.appetite.took(came.len(), most);
+        let through = self.screen.take(came);
         buffer.set_filled(before + through);
         match self.screen.broken() {
             Some(broken) if through == 0 => self.refuse(context, broken),

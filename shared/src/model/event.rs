@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digests, EventId, ObjectPath, Scope, Timestamp, TraceContext, UploadId};
+use super::{Digests, EventId, ObjectPath, Scope, Timestamp, TraceContext, UploadId, json};
 
 /// What can happen to an object.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -134,7 +134,7 @@ impl Event {
             data: Data { id: self.upload, path: &self.path, what: &self.what },
         };
         // Its keys are all text, so it has a form in JSON.
-        serde_json::to_string(&event).unwrap_or_default()
+        json::to_string(&event).unwrap_or_default()
     }
 }
 

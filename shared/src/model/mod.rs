@@ -4,6 +4,7 @@ mod digest;
 mod event;
 mod ids;
 mod job;
+pub(crate) mod json;
 mod object;
 mod path;
 mod scope;

@@ -35,7 +35,10 @@ use super::{
     state::State,
     wait::{Bell, Found},
 };
-use crate::{clock::Clock, model::Job};
+use crate::{
+    clock::Clock,
+    model::{Job, json},
+};
 
 /// How many requests may wait for the thread; more wait outside, within their deadline.
 const WAITING: usize = 4096;
@@ -94,7 +97,7 @@ impl JobQueue for SqliteQueue {
     }
 
     async fn push(&self, job: Job, holder: Option<&Holder>) -> Result<(), Error> {
-        let payload = serde_json::to_string(&job.payload).map_err(unavailable)?;
+        let payload = json::to_string(&job.payload).map_err(unavailable)?;
         let (job, holder) = (Arc::new(job), holder.cloned());
         Ok(self.ask(|answer| Request::Push { job, payload, holder, answer }).await??)
     }

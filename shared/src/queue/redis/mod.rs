@@ -40,7 +40,7 @@ use self::{
 };
 use super::{Claimed, Depth, Error, Grant, Holder, JobQueue, Settings, Ticket};
 use crate::{
-    model::{Job, Priority},
+    model::{Job, Priority, json},
     report::Report,
     resilience::Guard,
     telemetry::pool::PoolState,
@@ -230,7 +230,7 @@ impl JobQueue for RedisQueue {
     }
 
     async fn push(&self, job: Job, holder: Option<&Holder>) -> Result<(), Error> {
-        let payload = serde_json::to_vec(&job.payload).map_err(unavailable)?;
+        let payload = json::to_vec(&job.payload).map_err(unavailable)?;
         let mut call = self.scripts.push.key(&self.keys.of_push(job.priority));
         call.arg(line(job.priority)).arg(job.id.to_string()).arg(job.tries).arg(payload);
         call.arg(holder.map_or("", |holder| &holder.0));

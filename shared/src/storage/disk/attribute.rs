@@ -6,7 +6,7 @@ use rustix::fs::XattrFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{Envelope, Seal, Timestamp},
+    model::{Envelope, Seal, Timestamp, json},
     storage::Head,
 };
 
@@ -32,7 +32,7 @@ struct Read {
 /// The attribute for an object.
 pub(super) fn encode(envelope: &Envelope, seal: &Seal) -> Vec<u8> {
     // The types of an envelope always serialize: no map, no number that is not finite.
-    serde_json::to_vec(&Written { v: 1, envelope, seal }).unwrap_or_default()
+    json::to_vec(&Written { v: 1, envelope, seal }).unwrap_or_default()
 }
 
 pub(super) fn write(file: &File, attribute: &[u8]) -> io::Result<()> {
