@@ -184,10 +184,7 @@ impl Headworks {
     /// # Errors
     /// When the kernel does not tell.
     pub fn memory(&self, figure: &str) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
-        let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-        Ok(kib.with_context(|| format!("no {figure} in {status}"))? * 1024)
+        memory(self.child.id(), figure)
     }
 
     /// How many files and sockets it has open.
@@ -262,6 +259,14 @@ impl Drop for Headworks {
             drop(self.child.wait());
         }
     }
+}
+
+/// A process's memory, in bytes, by its name in `/proc/…/status`.
+pub(crate) fn memory(process: u32, figure: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("no {figure} in {status}"))? * 1024)
 }
 
 /// Runs a command to its end, as a user would type it.

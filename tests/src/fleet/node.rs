@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
 use crate::{
-    Client, DEADLINE, Metrics,
+    Client, DEADLINE, Metrics, process,
     servers::{Server, free_address},
     until,
 };
@@ -71,7 +71,7 @@ impl Node {
     /// # Errors
     /// When it is not in time.
     pub async fn is_ready(&self) -> Result<()> {
-        let ready = async || self.readiness().await;
+        let ready = async || self.readiness().await.with_context(|| self.server.said());
         until("a process to be ready", START, ready, |status| *status == 200).await.map(drop)
     }
 
@@ -138,6 +138,14 @@ impl Node {
     /// When it is gone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.server.signal(signal)
+    }
+
+    /// Its memory, in bytes: `VmRSS` is what it has now, `VmHWM` the most it ever had.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn memory(&self, figure: &str) -> Result<u64> {
+        process::memory(self.server.id(), figure)
     }
 
     /// `kill -9`.

@@ -90,13 +90,7 @@ impl Nginx {
     pub fn memory(&self) -> Result<u64> {
         let id = self.server.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
-        let resident = |process: &str| {
-            let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-            let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-            Ok(kib.with_context(|| format!("no VmRSS in {status}"))? * 1024)
-        };
-        children.split_whitespace().map(resident).sum()
+        children.split_whitespace().map(|child| crate::process::memory(child.parse()?, "VmRSS")).sum()
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the fleet stands on, each server for real and started by the test that needs it.
 
 mod balancer;
+mod buffered;
 mod crashes;
+mod full_queue;
 mod operators;
 mod outages;
 mod postgres;
