@@ -52,7 +52,7 @@ doc: setup ## the documentation has no broken link
 docs: build ## write the generated pages anew
 	target/release/headworks docs docs
 
-bench: build ## measure beside others, and write benchmarks/results; takes an hour and a half
+bench: build ## measure beside others, and write benchmarks/results; takes an hour and a half, or more where others share the machine
 	tests/install
 	benchmarks/peers/install
 	$(CARGO) build --release --locked -p headworks-ingest -p headworks-processor -p headworks-tests --bins

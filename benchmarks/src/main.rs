@@ -15,6 +15,7 @@ mod probe;
 mod report;
 mod runner;
 mod scenario;
+mod serving;
 mod subjects;
 mod turns;
 
@@ -135,16 +136,15 @@ async fn run(args: &RunArgs) -> anyhow::Result<()> {
     let paths = Paths { headworks: args.headworks.clone(), target: std::path::absolute(&args.disk)? };
     let (contenders, skipped) = contenders(args, &paths);
     anyhow::ensure!(!contenders.is_empty(), "no subject is left to run: {}", skipped.join("; "));
-    let repetitions = usize::from(args.repetitions);
     let mut results = Vec::new();
     for scenario in scenario::load(&home.join("scenarios"), &args.scenario)? {
         let able: Vec<_> = contenders.iter().copied().filter(|who| scenario.is_for(who.place)).collect();
         if !able.is_empty() {
-            let series = runner::run(&scenario, &able, repetitions, &paths).await?;
+            let series = runner::run(&scenario, &able, args.repetitions, &paths).await?;
             results.push((scenario, series));
         }
     }
-    let report = report::whole(&Machine::this(), &command_line(), repetitions, &results, &skipped);
+    let report = report::whole(&Machine::this(), &command_line(), args.repetitions, &results, &skipped);
     stdout().write_all(report.as_bytes())?;
     if args.write {
         let file = home.join("results/README.md");

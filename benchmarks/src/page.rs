@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::{machine::Machine, plot::Plot};
+use crate::{machine::Machine, plot::Plot, turns::NOTE};
 
 /// The median: the middle one, or the mean of the two in the middle; `None` of nothing.
 pub(crate) fn middle(mut values: Vec<f64>) -> Option<f64> {
@@ -75,7 +75,7 @@ fn preamble(repetitions: u16) -> String {
     format!(
         "Written by `{command}` on {day}.\n\n\
          - Machine: {cores} cores ({processor}), {memory_gib:.0} GiB of memory, {kernel}; all that is measured, and what measures it, share it.\n\
-         - Figures are medians of {repetitions} runs, each with fresh servers and processes; contenders take turns.\n"
+         - Figures are medians of {repetitions} runs, each with fresh servers and processes; contenders take turns. {NOTE}\n"
     )
 }
 

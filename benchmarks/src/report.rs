@@ -9,6 +9,7 @@ use crate::{
     runner::{Sample, Series},
     scenario::{Scenario, Unit},
     subjects::{QUEUE_CAPACITY, Subject},
+    turns::NOTE,
 };
 
 /// What a table's columns are called, for each unit.
@@ -37,7 +38,7 @@ fn head(unit: Unit) -> [&'static str; 12] {
 pub(crate) fn whole(
     machine: &Machine,
     command: &str,
-    repetitions: usize,
+    repetitions: u16,
     results: &[(Scenario, Vec<Series>)],
     skipped: &[String],
 ) -> String {
@@ -73,13 +74,13 @@ pub(crate) fn plot(scenario: &Scenario, all: &[Series]) -> Plot {
     }
 }
 
-fn preamble(machine: &Machine, command: &str, repetitions: usize) -> String {
+fn preamble(machine: &Machine, command: &str, repetitions: u16) -> String {
     let Machine { day, kernel, processor, cores, memory_gib } = machine;
     format!(
         "Written by `{command}` on {day}.\n\n\
         - Machine: {cores} cores ({processor}), {memory_gib:.0} GiB of memory, {kernel}. Load generator and subject share it, over 127.0.0.1.\n\
         - Figures are medians of {repetitions} runs, each with a fresh process and an empty folder; subjects take turns. \
-        *least–most* is the throughput's range.\n\
+        *least–most* is the throughput's range. {NOTE}\n\
         - *memory*: the data is in `/dev/shm`, and Headworks has `durability = \"none\"`. *disk*: it is on the disk of `target/`, and Headworks \
         has `durability = \"fsync\"`. nginx never calls fsync, so on the disk it promises less than Headworks does; nor do the others, which run in memory only.\n\
         - nginx and dufs write a file, and no more; the tus servers (rustus, @tus/server) also a file with what is known of it; s3s-fs also an MD5. \

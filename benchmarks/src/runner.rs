@@ -1,4 +1,4 @@
-//! Runs the contenders in turn: A B C, A B C, …, so that what else the machine does meanwhile falls on all of them.
+//! Runs the contenders in a scenario: each time a fresh process, the load, and what it took.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +13,7 @@ use crate::{
     measure::{Peak, own_cpu_seconds, peak_during},
     scenario::Scenario,
     subjects::{Contender, Paths, Running},
+    turns,
 };
 
 /// The longest time for a subject to work off its queue after a load.
@@ -59,25 +60,15 @@ pub(crate) struct Series {
 pub(crate) async fn run(
     scenario: &Scenario,
     contenders: &[Contender],
-    repetitions: usize,
+    repetitions: u16,
     paths: &Paths,
 ) -> anyhow::Result<Vec<Series>> {
-    let mut all: Vec<_> =
-        contenders.iter().map(|&contender| Series { contender, samples: Vec::new() }).collect();
-    for repetition in 1..=repetitions {
-        for series in &mut all {
-            let contender = series.contender;
-            writeln!(stderr(), "{} {repetition}/{repetitions}: {contender}", scenario.name)?;
-            let sample = once(scenario, contender, paths).await;
-            series.samples.push(sample.with_context(|| format!("measure {contender}"))?);
-        }
-    }
-    Ok(all)
+    writeln!(stderr(), "{}", scenario.name)?;
+    let all = turns::take(contenders, repetitions, async |who| once(scenario, who, paths).await).await?;
+    Ok(all.into_iter().map(|(contender, samples)| Series { contender, samples }).collect())
 }
 
 async fn once(scenario: &Scenario, contender: Contender, paths: &Paths) -> anyhow::Result<Sample> {
-    // What earlier runs have left to be written is not this one's to pay for.
-    rustix::fs::sync();
     let started = contender.start(paths).await?;
     let subject = &started.running;
     let before = subject.tree().cpu_seconds()?;

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { Queue } from "bullmq";
 import IORedis from "ioredis";
 import pg from "pg";
+import { uuidv7 } from "./uuid.mjs";
 
 const CHUNK = 1000;
 const SCOPES = 50;
@@ -11,15 +12,6 @@ const [REDIS_URL, DATABASE_URL, JOBS] = ["REDIS_URL", "DATABASE_URL", "JOBS"].ma
   if (!process.env[name]) throw new Error(`${name} is not set`);
   return process.env[name];
 });
-
-// RFC 9562: 48 bits of milliseconds, the version, and random bits.
-function uuidv7() {
-  const bytes = randomBytes(16);
-  bytes.writeUIntBE(Date.now(), 0, 6);
-  bytes[6] = (bytes[6] & 0x0f) | 0x70;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  return bytes.toString("hex").replace(/(.{8})(.{4})(.{4})(.{4})(.{12})/, "$1-$2-$3-$4-$5");
-}
 
 function job(n) {
   const data = {

@@ -1,7 +1,6 @@
 // Takes uploads as a Node service would: fastify puts each body into a file, BullMQ gets a job for it, and the client its 201. One
 // process for each core. worker.mjs turns the jobs into rows. Nothing checks or limits anything: no digest, no bound on the queue.
 import cluster from "node:cluster";
-import { randomBytes } from "node:crypto";
 import { createWriteStream, mkdirSync, writeFile } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -10,6 +9,7 @@ import { promisify } from "node:util";
 import { Queue } from "bullmq";
 import Fastify from "fastify";
 import IORedis from "ioredis";
+import { uuidv7 } from "./uuid.mjs";
 
 const [LISTEN, OBJECTS, REDIS_URL] = ["LISTEN", "OBJECTS", "REDIS_URL"].map((name) => {
   if (!process.env[name]) throw new Error(`${name} is not set`);
@@ -20,15 +20,6 @@ const PREFIX = "/v1/files/";
 const SMALL = 64 * 1024;
 // Cheaper than the one of node:fs/promises, which makes an object for each file.
 const writeWhole = promisify(writeFile);
-
-// RFC 9562: 48 bits of milliseconds, the version, and random bits.
-function uuidv7() {
-  const bytes = randomBytes(16);
-  bytes.writeUIntBE(Date.now(), 0, 6);
-  bytes[6] = (bytes[6] & 0x0f) | 0x70;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  return bytes.toString("hex").replace(/(.{8})(.{4})(.{4})(.{4})(.{12})/, "$1-$2-$3-$4-$5");
-}
 
 // Puts a body into a new file; how many bytes it has.
 async function store(request, path) {

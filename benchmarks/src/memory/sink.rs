@@ -14,11 +14,10 @@ use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::Incoming,
     header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH, LAST_MODIFIED},
-    server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::serving;
 
 /// The metadata of the objects, by their paths.
 type Objects = Arc<Mutex<HashMap<String, HeaderMap>>>;
@@ -28,21 +27,8 @@ type Objects = Arc<Mutex<HashMap<String, HeaderMap>>>;
 /// # Errors
 /// When the address is taken.
 pub(crate) async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen).await?;
-    let (objects, mut connections) = (Objects::default(), JoinSet::new());
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let (stream, _) = accepted?;
-                stream.set_nodelay(true)?;
-                let objects = Arc::clone(&objects);
-                let service = service_fn(move |request| answer(request, Arc::clone(&objects)));
-                let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-                connections.spawn(async move { drop(connection.await) });
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
+    let objects = Objects::default();
+    serving::serve(listen, service_fn(move |request| answer(request, Arc::clone(&objects)))).await
 }
 
 async fn answer(request: Request<Incoming>, objects: Objects) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use headworks_tests::servers::s3::BUCKET;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector as TcpConnector},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::TokioExecutor,
 };
 use object_store::{
     ClientOptions, ObjectStore, ObjectStoreExt as _, WriteMultipart,
@@ -21,7 +21,8 @@ use object_store::{
     },
     path::Path,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::serving;
 
 /// Parts of one body that may be on their way at once: the least that there can be.
 const PARTS: usize = 1;
@@ -33,21 +34,7 @@ const PARTS: usize = 1;
 pub(crate) async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
     let builder = AmazonS3Builder::from_env().with_bucket_name(BUCKET).with_http_connector(Connector);
     let store: Arc<dyn ObjectStore> = Arc::new(builder.build()?);
-    let listener = TcpListener::bind(listen).await?;
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let (stream, _) = accepted?;
-                stream.set_nodelay(true)?;
-                let store = Arc::clone(&store);
-                let service = service_fn(move |request| answer(request, Arc::clone(&store)));
-                let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-                connections.spawn(async move { drop(connection.await) });
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
+    serving::serve(listen, service_fn(move |request| answer(request, Arc::clone(&store)))).await
 }
 
 async fn answer(

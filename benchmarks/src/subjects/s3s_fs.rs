@@ -9,16 +9,15 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
-use tokio::{net::TcpListener, runtime, task::JoinSet};
+use tokio::runtime;
 
 use super::{
     Intake, Rest, Running,
     process::{Process, Ready, free_address},
 };
+use crate::serving;
 
 /// What the helper is told.
 #[derive(Args, Debug)]
@@ -55,18 +54,5 @@ pub(crate) async fn serve(helper: Helper) -> anyhow::Result<()> {
 async fn accept(Helper { listen, folder }: Helper) -> anyhow::Result<()> {
     let files = FileSystem::new(folder).map_err(|error| anyhow!("{error:?}"))?;
     let service = S3ServiceBuilder::new(files).build();
-    let listener = TcpListener::bind(listen).await?;
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let (stream, _) = accepted?;
-                stream.set_nodelay(true)?;
-                let builder = http1::Builder::new().timer(TokioTimer::new()).clone();
-                let connection = builder.serve_connection(TokioIo::new(stream), service.clone());
-                connections.spawn(async move { drop(connection.await) });
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
+    serving::serve(listen, service).await
 }
