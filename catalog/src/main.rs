@@ -27,15 +27,19 @@ impl process::Part for Part {
         ("catalog.admin", settings.catalog.admin)
     }
 
+    fn public(settings: &Settings) -> Option<(&'static str, SocketAddr)> {
+        Some(("catalog.listen", settings.catalog.listen))
+    }
+
     async fn open(settings: &Settings, site: &Site) -> Result<Self, OpenError> {
         Stores::open(settings, site).await.map(Self)
     }
 
-    fn start(self, settings: &Settings, process: &mut Process) -> anyhow::Result<()> {
+    fn start(self, _: &Settings, process: &mut Process) -> anyhow::Result<()> {
         let Self(stores) = self;
         process.site.show_memory();
         let front = Front::new(Catalog::new(&stores), ROUTES, &stores.clock, &stores.registry);
-        process.listen(("catalog.listen", settings.catalog.listen), Arc::new(front))?;
+        process.listen(Arc::new(front))?;
         process.ops.started(&stores);
         Ok(())
     }

@@ -58,6 +58,7 @@ struct Started {
 }
 
 async fn start(settings: &Settings, data_dir: &Path, process: &mut Process) -> anyhow::Result<Started> {
+    process.reserve(("ingest.listen", settings.ingest.listen))?;
     let admin = process.answer_operators(("ingest.admin", settings.ingest.admin))?;
     let stack = Stack::open(settings, &process.site).await?;
     // In our own directory the lock says that nobody else is at it: what is staged was left behind by a crash. Elsewhere the sweep
@@ -70,7 +71,7 @@ async fn start(settings: &Settings, data_dir: &Path, process: &mut Process) -> a
     let public = Public { ingest, catalog: Catalog::new(&stack.stores()) };
     let routes = [headworks_ingest::ROUTES, headworks_catalog::ROUTES].concat();
     let front = Front::new(public, &routes, &stack.clock, &stack.registry);
-    let listen = process.listen(("ingest.listen", settings.ingest.listen), Arc::new(front))?;
+    let listen = process.listen(Arc::new(front))?;
     process.ops.started(&stack);
     info!(%listen, %admin, left_behind, "started");
     Ok(Started { listen, admin, data_dir: data_dir.to_owned() })

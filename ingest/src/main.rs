@@ -27,6 +27,10 @@ impl process::Part for Part {
         ("ingest.admin", settings.ingest.admin)
     }
 
+    fn public(settings: &Settings) -> Option<(&'static str, SocketAddr)> {
+        Some(("ingest.listen", settings.ingest.listen))
+    }
+
     async fn open(settings: &Settings, site: &Site) -> Result<Self, OpenError> {
         Stack::open(settings, site).await.map(Self)
     }
@@ -37,7 +41,7 @@ impl process::Part for Part {
         let ingest = Ingest::start(&stack, settings, process.gate.clone(), &process.site.budget, &intake);
         Ingest::hear_from_the_ledger(&stack, &intake);
         let front = Front::new(ingest, ROUTES, &stack.clock, &stack.registry);
-        process.listen(("ingest.listen", settings.ingest.listen), Arc::new(front))?;
+        process.listen(Arc::new(front))?;
         process.ops.started(&stack);
         Ok(())
     }

@@ -25,6 +25,10 @@ impl process::Part for Part {
         ("processor.admin", settings.processor.admin)
     }
 
+    fn public(_: &Settings) -> Option<(&'static str, SocketAddr)> {
+        None
+    }
+
     async fn open(settings: &Settings, site: &Site) -> Result<Self, OpenError> {
         Stack::open(settings, site).await.map(Self)
     }

@@ -1,6 +1,6 @@
 //! What every long-running binary does around its part of the work: settings, logs, runtime, listeners, signals, and the way down.
 //!
-//! Operators are answered from the first moment. A dependency that cannot be reached at the start is waited for, un-ready; one that
+//! Operators are answered from the first moment, and the public address is taken, so that a wrong one is told at once. A dependency that cannot be reached at the start is waited for, un-ready; one that
 //! must not be used as it is ends the process with the reason. On SIGTERM nothing new is taken first, then the parts end in the
 //! order of an upload's way, within the grace; a second signal ends it at once, and what was acknowledged is safe all the same.
 
@@ -26,7 +26,7 @@ use tracing::{info, warn};
 use self::manager::Manager;
 use crate::{
     config::{self, Loaded, Mistakes, Settings, settings::Shutdown},
-    http::{self, Handler, Rules},
+    http::{self, Bound, Handler, Rules},
     limits::{Gate, Reason, Shutter},
     ops::Ops,
     report::Report,
@@ -56,6 +56,9 @@ pub trait Part: Sized {
 
     /// Where operators ask, and the setting that says so.
     fn admin(settings: &Settings) -> (&'static str, SocketAddr);
+
+    /// Where it listens to the public, if it does, and the setting that says so.
+    fn public(settings: &Settings) -> Option<(&'static str, SocketAddr)>;
 
     /// Opens what it stands on. Tried again when what failed may pass.
     fn open(settings: &Settings, site: &Site) -> impl Future<Output = Result<Self, OpenError>> + Send;
@@ -129,6 +132,7 @@ fn run<P: Part>(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     work(settings, async |signals: &mut Signals| {
         let mut process = Process::new(P::NAME, settings, Path::new("."));
+        P::public(settings).map(|public| process.reserve(public)).transpose()?;
         process.answer_operators(P::admin(settings))?;
         let Some(part) = process.open::<P>(settings, signals).await? else { return Ok(ExitCode::SUCCESS) };
         part.start(settings, &mut process)?;
@@ -159,6 +163,26 @@ pub fn work(
     ended
 }
 
+/// An address on its way to be listened on.
+#[derive(Debug)]
+struct Reserved {
+    setting: &'static str,
+    address: SocketAddr,
+    bound: Bound,
+}
+
+impl Reserved {
+    fn new((setting, address): (&'static str, SocketAddr)) -> anyhow::Result<Self> {
+        let bound = Bound::to(address).with_context(|| format!("listen on {address} ({setting})"))?;
+        Ok(Self { setting, address, bound })
+    }
+
+    fn listen(self) -> anyhow::Result<TcpListener> {
+        let Self { setting, address, bound } = self;
+        bound.listen().with_context(|| format!("listen on {address} ({setting})"))
+    }
+}
+
 /// A process at work.
 #[derive(Debug)]
 pub struct Process {
@@ -171,6 +195,8 @@ pub struct Process {
     pub ops: Arc<Ops>,
     /// Where it listens, by setting.
     addresses: Vec<(&'static str, SocketAddr)>,
+    /// Where the public will be listened to.
+    reserved: Option<Reserved>,
     parts: Vec<(&'static str, Tasks)>,
     operators: Tasks,
     rules: Rules,
@@ -190,6 +216,7 @@ impl Process {
             parts: vec![("connections", site.tasks.clone())],
             site,
             addresses: Vec::new(),
+            reserved: None,
             operators: Tasks::new(Stop::new()),
             rules: Rules::from(&settings.ingest.limits),
             manager: Manager::find(config::environment()),
@@ -210,40 +237,40 @@ impl Process {
         tasks
     }
 
-    /// Opens a listener for the public.
+    /// Takes the address for the public, where nobody is answered yet.
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn listen<H: Handler>(
-        &mut self,
-        (setting, address): (&'static str, SocketAddr),
-        handler: Arc<H>,
-    ) -> anyhow::Result<SocketAddr> {
-        let tasks = self.site.tasks.clone();
-        self.listen_as(setting, address, handler, &tasks)
+    pub fn reserve(&mut self, public: (&'static str, SocketAddr)) -> anyhow::Result<()> {
+        self.reserved = Some(Reserved::new(public)?);
+        Ok(())
+    }
+
+    /// Answers the public, at the address that was reserved.
+    ///
+    /// # Errors
+    /// When there is none, or somebody else listens there by now.
+    pub fn listen<H: Handler>(&mut self, handler: Arc<H>) -> anyhow::Result<SocketAddr> {
+        let (reserved, tasks) = (self.reserved.take(), self.site.tasks.clone());
+        self.listen_as(reserved.context("no address is reserved")?, handler, &tasks)
     }
 
     /// Opens the listener for operators, who are answered to the very end.
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn answer_operators(
-        &mut self,
-        (setting, address): (&'static str, SocketAddr),
-    ) -> anyhow::Result<SocketAddr> {
+    pub fn answer_operators(&mut self, admin: (&'static str, SocketAddr)) -> anyhow::Result<SocketAddr> {
         let (ops, tasks) = (Arc::clone(&self.ops), self.operators.clone());
-        self.listen_as(setting, address, ops, &tasks)
+        self.listen_as(Reserved::new(admin)?, ops, &tasks)
     }
 
     fn listen_as<H: Handler>(
         &mut self,
-        setting: &'static str,
-        address: SocketAddr,
+        reserved: Reserved,
         handler: Arc<H>,
         tasks: &Tasks,
     ) -> anyhow::Result<SocketAddr> {
-        let listener: TcpListener =
-            http::listen(address).with_context(|| format!("listen on {address} ({setting})"))?;
+        let (setting, listener) = (reserved.setting, reserved.listen()?);
         let listens = listener.local_addr()?;
         self.addresses.push((setting, listens));
         let (own, rules) = (tasks.clone(), self.rules);

@@ -26,4 +26,4 @@ pub use problem::Problem;
 pub use reply::{Body, Reply, json};
 pub use retry_after::retry_after;
 pub use scope::scope;
-pub use server::{Handler, Rules, listen, serve};
+pub use server::{Bound, Handler, Rules, serve};

@@ -7,6 +7,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::body::Incoming;
+use socket2::{Domain, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -43,19 +44,33 @@ pub trait Handler: Send + Sync + 'static {
     fn turned_away(&self) {}
 }
 
-/// Opens a listener with buffers of a known size, which its connections inherit.
-///
-/// # Errors
-/// When the address is taken or not ours.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
-    socket.set_send_buffer_size(SOCKET_BUFFER)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    TcpListener::from_std(socket.into())
+/// An address that is ours, and refuses connections until it listens.
+#[derive(Debug)]
+pub struct Bound(Socket);
+
+impl Bound {
+    /// Takes an address, with buffers of a known size, which its connections inherit.
+    ///
+    /// # Errors
+    /// When it is taken or not ours.
+    pub fn to(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+        socket.set_send_buffer_size(SOCKET_BUFFER)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        Ok(Self(socket))
+    }
+
+    /// Takes connections from now on.
+    ///
+    /// # Errors
+    /// When somebody else listens there by now.
+    pub fn listen(self) -> io::Result<TcpListener> {
+        self.0.listen(4096)?;
+        TcpListener::from_std(self.0.into())
+    }
 }
 
 /// What rules a listener's connections.

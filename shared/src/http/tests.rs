@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Body, Code, Context, Handler, Problem, Reply, Rules, listen, serve};
+use super::{Body, Bound, Code, Context, Handler, Problem, Reply, Rules, serve};
 use crate::{
     clock::Clock,
     shutdown::{Stop, Tasks},
@@ -134,7 +134,7 @@ impl Server {
         change(&mut rules);
         let [waiting, go_on, handed_over] = std::array::from_fn(|_| Semaphore::new(0));
         let sample = Arc::new(Sample { seen: Mutex::default(), waiting, go_on, handed_over });
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = Bound::to("127.0.0.1:0".parse().unwrap()).and_then(Bound::listen).unwrap();
         let address = listener.local_addr().unwrap();
         let (tasks, handler) = (Tasks::new(Stop::new()), Arc::new(Arc::clone(&sample)));
         let own = tasks.clone();

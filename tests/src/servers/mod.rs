@@ -13,9 +13,14 @@ pub mod s3;
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    ops::Range,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -125,12 +130,24 @@ impl Drop for Server {
     }
 }
 
-/// An address of 127.0.0.1 that nobody listens on at this moment.
+/// An address of 127.0.0.1 that nobody listens on, and that this process gives to nobody else.
+///
+/// It is below the ports that Linux gives to clients (32,768 and up): a server may be down, or not up yet, while a thousand connections
+/// are made beside it, and none of them takes its place.
 ///
 /// # Errors
-/// When the kernel gives none.
+/// When all are taken.
 pub fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    const PORTS: Range<u16> = 10_240..32_768;
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(PORTS)));
+    for _ in PORTS {
+        let next = |port| if PORTS.contains(&(port + 1)) { port + 1 } else { PORTS.start };
+        let port = NEXT.update(Relaxed, Relaxed, next);
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// Finds a program in `PATH`, or in one of the folders where Debian keeps what is not in it.
