@@ -1,9 +1,11 @@
-//! Work on blocking threads. Writing has few of them, each going on with what waits: under load a thread that is done takes the next
+//! Work on blocking threads, or on the spot. Writing has few of them, each going on with what waits: under load a thread that is done takes the next
 //! piece of work along, and nobody is woken. A thread for each piece would cost more than writing a small file does.
 
 use std::{
     collections::VecDeque,
+    future::{Ready, ready},
     io,
+    num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,6 +15,8 @@ use std::{
 };
 
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+
+use super::spot::Spot;
 
 /// The longest wait for the disk: syncing a large body on a slow one takes its time, longer takes only one that is gone.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -24,6 +28,7 @@ type Work = Box<dyn FnOnce() + Send>;
 pub(super) struct Lanes {
     line: Arc<Mutex<Line>>,
     most: usize,
+    spot: Option<Arc<Spot>>,
 }
 
 /// What waits is bounded by those who wait: an upload has one piece of work at a time.
@@ -34,8 +39,27 @@ struct Line {
 }
 
 impl Lanes {
+    /// For work that waits for the disk.
     pub(super) fn new(most: usize) -> Self {
-        Self { line: Arc::default(), most }
+        Self { line: Arc::default(), most, spot: None }
+    }
+
+    /// For work that a core does, on as many threads as there are cores.
+    pub(super) fn of_cores() -> Self {
+        let cores = thread::available_parallelism().map_or(2, NonZero::get);
+        Self { spot: Some(Arc::new(Spot::new(cores))), ..Self::new(cores) }
+    }
+
+    /// Does work on the spot if that is quick, else as [`Self::run`].
+    pub(super) fn run_here<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Running<T> {
+        let Some(spot) = &self.spot else { return self.run(work) };
+        match spot.try_do(work) {
+            Ok(done) => Running::Done(ready(done)),
+            Err(work) => self.run(work),
+        }
     }
 
     /// Puts work in line; it runs in any case, also when nobody waits for its result.
@@ -54,7 +78,7 @@ impl Lanes {
             let lanes = self.clone();
             drop(tokio::task::spawn_blocking(move || lanes.work_off()));
         }
-        Running(told)
+        Running::Told(told)
     }
 
     fn work_off(&self) {
@@ -91,16 +115,22 @@ impl std::fmt::Debug for Lanes {
     }
 }
 
-/// Work in line or under way.
-pub(super) struct Running<T>(oneshot::Receiver<io::Result<T>>);
+/// Work in line, under way or done.
+pub(super) enum Running<T> {
+    Told(oneshot::Receiver<io::Result<T>>),
+    Done(Ready<io::Result<T>>),
+}
 
 impl<T> Future for Running<T> {
     type Output = io::Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        Pin::new(&mut self.0).poll(context).map(|told| {
-            told.unwrap_or_else(|_| Err(io::Error::other("a thread that writes to the disk broke down")))
-        })
+        match &mut *self {
+            Self::Told(told) => Pin::new(told).poll(context).map(|told| {
+                told.unwrap_or_else(|_| Err(io::Error::other("a thread that writes to the disk broke down")))
+            }),
+            Self::Done(done) => Pin::new(done).poll(context),
+        }
     }
 }
 

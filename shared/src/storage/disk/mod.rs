@@ -2,7 +2,8 @@
 //!
 //! A body is written to a staged file, which gets its envelope as an extended attribute, is synced, and is then renamed to its
 //! place, never onto another; last, its folder is synced, one sync for all who wait. So a file in place is whole and has its
-//! envelope, whatever crashed when. Small bodies take one hop to a blocking thread for all of it.
+//! envelope, whatever crashed when. Small bodies take one hop to a blocking thread for all of it, or
+//! none where nobody waits for the disk.
 
 mod attribute;
 mod folders;
@@ -10,6 +11,7 @@ mod gather;
 mod lanes;
 mod probe;
 mod read;
+mod spot;
 mod stage;
 mod tree;
 mod walk;
@@ -114,8 +116,7 @@ impl DiskBlobs {
         let Options { fsync, small_body } = options;
         let tree = Arc::new(Tree::new(root, stage, fsync));
         // Without syncs writing is work for a core, and not waiting.
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let lanes = Lanes::new(if fsync { SYNCING } else { cores });
+        let lanes = if fsync { Lanes::new(SYNCING) } else { Lanes::of_cores() };
         Self { tree, lanes, budget, small_body, streams: Arc::default() }
     }
 
@@ -138,7 +139,8 @@ impl DiskBlobs {
         while !ended {
             let limit = (BATCHES_OF_ALL / live.count()).clamp(MIN_BATCH, MAX_BATCH);
             // Alone, a stream reads on while it writes; among many, it waits first and so holds one batch instead of two.
-            let (batch, mut staged) = if live.count() <= OVERLAP_BELOW {
+            let alone = live.count() <= OVERLAP_BELOW;
+            let (batch, mut staged) = if alone {
                 let batch = self.gather(key, body, limit, Patience::Ready).await?;
                 (batch, within(writing).await.map_err(failed)?)
             } else {
@@ -146,7 +148,8 @@ impl DiskBlobs {
                 (self.gather(key, body, limit, Patience::Ready).await?, staged)
             };
             ended = batch.ended;
-            writing = self.lanes.run(move || staged.write(batch.chunks()).map(|()| staged));
+            let write = move || staged.write(batch.chunks()).map(|()| staged);
+            writing = if alone { self.lanes.run(write) } else { self.lanes.run_here(write) };
         }
         let staged = within(writing).await.map_err(failed)?;
         let seal = body.seal();
@@ -177,7 +180,7 @@ impl DiskBlobs {
         staged: impl FnOnce(&Stage) -> io::Result<Staged> + Send + 'static,
     ) -> Result<(), PutError> {
         let (tree, target) = (Arc::clone(&self.tree), key.clone());
-        let work = self.lanes.run(move || tree.publish(&target, &attribute, staged(&tree.stage)?));
+        let work = self.lanes.run_here(move || tree.publish(&target, &attribute, staged(&tree.stage)?));
         let published = async {
             let Published { new, synced } = work.await?;
             synced.wait().await.map_err(io::Error::other)?;

@@ -11,7 +11,7 @@ use crate::{
     storage::{
         Blobs as _, BodyError,
         conformance::{Body, End, SMALL_BODY, content, envelope, frames, key, read},
-        disk::DiskBlobs,
+        disk::{DiskBlobs, SYNCING},
     },
 };
 
@@ -22,11 +22,11 @@ fn stalled() -> End {
     End::Stalled(Arc::new(Notify::new()))
 }
 
-/// Keeps every thread that writes busy until the guard is dropped.
+/// Keeps every thread busy that waits for the disk, until the guard is dropped.
 async fn block_lanes(blobs: &DiskBlobs) -> OwnedRwLockWriteGuard<()> {
     let lock = Arc::new(RwLock::new(()));
     let guard = Arc::clone(&lock).write_owned().await;
-    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+    for _ in 0..SYNCING {
         let lock = Arc::clone(&lock);
         drop(blobs.lanes.run(move || {
             drop(lock.blocking_read());
@@ -68,7 +68,7 @@ async fn a_stream_that_stalls_holds_no_more_than_its_small_lease() {
 #[tokio::test]
 async fn bytes_are_leased_until_they_are_written() {
     let budget = Budget::new(PLENTY);
-    let (blobs, _root) = fresh(NONE, &budget);
+    let (blobs, _root) = fresh(FSYNC, &budget);
     let blocked = block_lanes(&blobs).await;
     let content = content(200 << 10, 1);
     let (key, envelope) = (key(), envelope("a"));
@@ -86,7 +86,7 @@ async fn bytes_are_leased_until_they_are_written() {
 #[tokio::test]
 async fn a_small_body_is_leased_until_it_is_written() {
     let budget = Budget::new(PLENTY);
-    let (blobs, root) = fresh(NONE, &budget);
+    let (blobs, root) = fresh(FSYNC, &budget);
     let blocked = block_lanes(&blobs).await;
     let content = content(40 << 10, 1);
     let (key, envelope, mut body) = (key(), envelope("a"), Body::of(&content));
