@@ -9,7 +9,7 @@ use crate::{
     fleet::{Programs, drain, journey, scale},
     memory::{self, Way},
     page::Page,
-    subjects::Paths,
+    subjects::{Paths, TOUCHED},
     turns,
 };
 
@@ -123,6 +123,7 @@ impl Journey {
              queue: what they take in faster than they work it off waits there, which is their lag.",
             "*201 to row* is from the moment the client has its answer to the row's commit, as PostgreSQL notes it. CPU: *own* is of the processes that take \
              uploads and of the worker, *servers* are Redis, PostgreSQL and S3.",
+            TOUCHED,
         ],
     };
 
@@ -170,6 +171,7 @@ impl Burst {
              client gets. *Neither* is all that is not a 2xx nor a 503 with `Retry-After`, of both, in all loads of all runs.",
             "*Normal again* is from the moment that no client begins anything more until these small uploads are all taken within 20 ms (or twice their p99 \
              before the burst); the longest of all runs. RSS is looked at every 50 ms.",
+            TOUCHED,
         ],
     };
 

@@ -27,6 +27,9 @@ const BODY: u64 = 256 << 10;
 /// How long the clients go on, without and with the burst.
 const LOAD: Duration = Duration::from_secs(10);
 
+/// What is stored in each load, about, in bytes.
+const STORED: u64 = 6 << 30;
+
 /// Within this time all clients have come: as fast as the generator can send and still see answers when they come.
 const COMING: Duration = Duration::from_millis(500);
 
@@ -90,6 +93,7 @@ pub(crate) struct Sample {
 /// When Headworks does not start, or does not work off its queue.
 pub(crate) async fn once(manners: Manners, paths: &Paths) -> anyhow::Result<Sample> {
     let contender = Contender { subject: Subject::Headworks, place: Place::Memory };
+    contender.place.touch(STORED)?;
     let started = contender.start_with(paths, Size::Only(SIZE)).await?;
     let subject = &started.running;
     let before = probes(subject.intake, Duration::from_secs(2)).await?;
@@ -101,6 +105,7 @@ pub(crate) async fn once(manners: Manners, paths: &Paths) -> anyhow::Result<Samp
     let unburdened = (unburdened?, peak);
     subject.settled(before.tally.acknowledged() + unburdened.0.tally.acknowledged(), PATIENCE).await?;
 
+    Place::Memory.touch(STORED)?;
     let many = load::ready(plan(subject.intake, manners)).await?;
     let beside = probes(subject.intake, LOAD + AFTER);
     let ((burst, peak), probes) = tokio::join!(peak_during(subject.tree(), many.run()), beside);

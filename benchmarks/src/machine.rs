@@ -23,16 +23,12 @@ impl Machine {
     /// This machine, today; what the kernel does not tell is "unknown" or 0.
     pub(crate) fn this() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let memory_kib = value(&read("/proc/meminfo"), "MemTotal").and_then(|total| {
-            let kib: f64 = total.trim_end_matches("kB").trim().parse().ok()?;
-            Some(kib)
-        });
         Self {
             day: OffsetDateTime::now_utc().date().to_string(),
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
             processor: value(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".into()),
             cores: thread::available_parallelism().map_or(0, NonZero::get),
-            memory_gib: memory_kib.unwrap_or_default() / f64::from(1 << 20),
+            memory_gib: kib(&read("/proc/meminfo"), "MemTotal") as f64 / f64::from(1 << 20),
         }
     }
 }
@@ -64,6 +60,15 @@ impl CpuTime {
     }
 }
 
+/// The memory that could be used without swapping, in bytes; 0 where the kernel does not tell.
+pub(crate) fn available_memory() -> u64 {
+    kib(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemAvailable") << 10
+}
+
+fn kib(meminfo: &str, key: &str) -> u64 {
+    value(meminfo, key).and_then(|kib| kib.trim_end_matches("kB").trim().parse().ok()).unwrap_or_default()
+}
+
 /// The first value of `key` in lines of `key : value`.
 fn value(text: &str, key: &str) -> Option<String> {
     let mut lines = text.lines().filter_map(|line| line.split_once(':'));
@@ -85,6 +90,7 @@ mod tests {
     fn the_kernel_tells_what_the_report_says() {
         let machine = Machine::this();
         assert!(machine.cores > 0 && machine.memory_gib > 0.1, "{machine:?}");
+        assert!(available_memory() > 0);
         assert!(machine.kernel.len() > "Linux ".len(), "{machine:?}");
     }
 }

@@ -69,6 +69,7 @@ pub(crate) async fn run(
 }
 
 async fn once(scenario: &Scenario, contender: Contender, paths: &Paths) -> anyhow::Result<Sample> {
+    contender.place.touch(scenario.bytes())?;
     let started = contender.start(paths).await?;
     let subject = &started.running;
     let before = subject.tree().cpu_seconds()?;

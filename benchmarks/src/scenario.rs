@@ -74,6 +74,11 @@ impl Scenario {
         }
     }
 
+    /// The most that is stored of it, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.requests.saturating_mul(self.body_bytes)
+    }
+
     /// Whether it is for this place.
     pub(crate) fn is_for(&self, place: Place) -> bool {
         self.places.as_ref().is_none_or(|places| places.contains(&place))

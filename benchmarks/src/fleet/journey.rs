@@ -15,7 +15,7 @@ use crate::{
     measure::{Tree, own_cpu_seconds, peak_during},
     page::{median, spread},
     plot::{Panel, Plot},
-    subjects::process::Process,
+    subjects::{Place, process::Process},
 };
 
 /// The size of each body, in bytes.
@@ -26,6 +26,9 @@ const CLIENTS: usize = 64;
 
 /// How long they go on.
 const LOAD: Duration = Duration::from_secs(20);
+
+/// What is stored meanwhile at most, about, in bytes.
+const STORED: u64 = 2 << 30;
 
 /// The longest time for the last rows after it: a queue without a bound may be a long one.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -150,6 +153,7 @@ impl Line {
 /// # Errors
 /// When something does not start, or a row is missing in the end.
 pub(crate) async fn once(way: Way, programs: &Programs) -> anyhow::Result<Sample> {
+    Place::Memory.touch(STORED)?;
     let folder = tempfile::Builder::new().prefix("headworks-bench-").tempdir_in("/dev/shm")?;
     let bucket = match way.who {
         Who::HeadworksS3 => Some(s3(programs, folder.path()).await?),
