@@ -105,7 +105,7 @@ pub(crate) async fn once(manners: Manners, paths: &Paths) -> anyhow::Result<Samp
     let unburdened = (unburdened?, peak);
     subject.settled(before.tally.acknowledged() + unburdened.0.tally.acknowledged(), PATIENCE).await?;
 
-    Place::Memory.touch(STORED)?;
+    contender.place.touch(STORED)?;
     let many = load::ready(plan(subject.intake, manners)).await?;
     let beside = probes(subject.intake, LOAD + AFTER);
     let ((burst, peak), probes) = tokio::join!(peak_during(subject.tree(), many.run()), beside);

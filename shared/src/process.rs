@@ -1,8 +1,9 @@
 //! What every long-running binary does around its part of the work: settings, logs, runtime, listeners, signals, and the way down.
 //!
-//! Operators are answered from the first moment, and the public address is taken, so that a wrong one is told at once. A dependency that cannot be reached at the start is waited for, un-ready; one that
-//! must not be used as it is ends the process with the reason. On SIGTERM nothing new is taken first, then the parts end in the
-//! order of an upload's way, within the grace; a second signal ends it at once, and what was acknowledged is safe all the same.
+//! Operators are answered from the first moment, and the public address is taken, so that a wrong one is told at once. A dependency
+//! that cannot be reached at the start is waited for, un-ready; one that must not be used as it is ends the process with the reason.
+//! On SIGTERM nothing new is taken first, then the parts end in the order of an upload's way, within the grace; a second signal ends
+//! it at once, and what was acknowledged is safe all the same.
 
 mod manager;
 

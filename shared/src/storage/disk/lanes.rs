@@ -1,5 +1,5 @@
-//! Work on blocking threads, or on the spot. Writing has few of them, each going on with what waits: under load a thread that is done takes the next
-//! piece of work along, and nobody is woken. A thread for each piece would cost more than writing a small file does.
+//! Work on blocking threads, or on the spot. Writing has few threads, each going on with what waits: under load one that is done takes
+//! the next piece of work along, and nobody is woken. A thread for each piece would cost more than writing a small file does.
 
 use std::{
     collections::VecDeque,

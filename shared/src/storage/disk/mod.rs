@@ -2,8 +2,8 @@
 //!
 //! A body is written to a staged file, which gets its envelope as an extended attribute, is synced, and is then renamed to its
 //! place, never onto another; last, its folder is synced, one sync for all who wait. So a file in place is whole and has its
-//! envelope, whatever crashed when. Small bodies take one hop to a blocking thread for all of it, or
-//! none where nobody waits for the disk.
+//! envelope, whatever crashed when. Small bodies take one hop to a blocking thread for all of it, or none where nobody waits for
+//! the disk.
 
 mod attribute;
 mod folders;
