@@ -120,7 +120,9 @@ async fn limit(app: Arc<App>, stop: Stop) {
     let mut ticks = interval(LIMIT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let limit = app.admission.streams.look(Instant::now());
+        let now = Instant::now();
+        app.admission.line.look(now);
+        let limit = app.admission.streams.look(now);
         app.metrics.upload_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 }

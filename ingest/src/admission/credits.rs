@@ -1,7 +1,9 @@
 //! Credits: the right to put one job on the queue, leased from it in blocks and spent here, one for each upload.
 //!
 //! So a full queue refuses at the door, and costs the queue nothing. A grant that lapsed is not trusted: nothing is admitted until
-//! it was renewed. And nobody is refused on a guess: the queue is asked at least once while an upload waits.
+//! it was renewed. And nobody is refused on a guess: the queue was asked while an upload waited, or a moment before it came.
+
+mod pace;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,8 +24,16 @@ use tokio::{
 };
 use tracing::warn;
 
-/// How long to wait between questions while the queue has no room, or cannot be reached.
+use self::pace::Pace;
+
+/// The longest rest between questions while the queue has no room, or cannot be reached; and how long such an answer is news.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The shortest.
+const ASK_SOON: Duration = Duration::from_millis(10);
+
+/// How many blocks are asked for in the place of those who were refused since the last question: others will come.
+const BLOCKS_FOR_REFUSED: usize = 4;
 
 /// The longest wait for an answer of the queue.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -64,18 +74,27 @@ struct State {
     promised: [usize; 3],
     /// Uploads that have none yet and wait for one.
     waiting: [usize; 3],
+    /// Uploads that went without one since the queue was asked last.
+    refused: [usize; 3],
     /// Spent so far, ever.
     spent: [usize; 3],
     used_at: [Option<Instant>; 3],
     until: Instant,
     /// How often the queue was asked for credits.
     questions: u64,
-    /// The last question that came to an end, and what became of it for each priority.
-    last_answer: (u64, [Answered; 3]),
+    last_answer: Answer,
     pace: Pace,
 }
 
-/// What came of a question.
+/// The last question that came to an end.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    question: u64,
+    at: Instant,
+    of: [Answered; 3],
+}
+
+/// What came of a question, for one priority.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Answered {
     /// All that was asked for.
@@ -84,14 +103,6 @@ enum Answered {
     Short,
     /// Nothing.
     NotAtAll,
-}
-
-/// How fast the queue drains, in jobs a second.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pace {
-    last: Option<(Instant, usize, usize)>,
-    per_second: f64,
-    jobs: usize,
 }
 
 impl Credits {
@@ -107,11 +118,12 @@ impl Credits {
                 held: [0; 3],
                 promised: [0; 3],
                 waiting: [0; 3],
+                refused: [0; 3],
                 spent: [0; 3],
                 used_at: [None; 3],
                 until: Instant::now(),
                 questions: 0,
-                last_answer: (0, [Answered::Enough; 3]),
+                last_answer: Answer { question: 0, at: Instant::now(), of: [Answered::Enough; 3] },
                 pace: Pace::default(),
             }),
             wanted: Notify::new(),
@@ -120,7 +132,8 @@ impl Credits {
         }
     }
 
-    /// Takes a credit as soon as there is one, within `hold`; the first answer of the queue is waited for in any case.
+    /// Takes a credit as soon as there is one, within `hold`; unless the queue has just said that there is none, its first answer is
+    /// waited for in any case.
     pub(super) async fn take(
         self: &Arc<Self>,
         priority: Priority,
@@ -138,15 +151,18 @@ impl Credits {
             if let Some(credit) = self.try_take(priority) {
                 return Ok(credit);
             }
-            let (question, answer) = self.state().last_answer;
-            let why = match answer[priority.index()] {
+            let last = self.state().last_answer;
+            let answer = last.of[priority.index()];
+            let why = match answer {
                 Answered::Short => NoCredit::Full,
                 // That it has enough is of no use where it takes too long to say so.
                 Answered::Enough | Answered::NotAtAll => NoCredit::Unreachable,
             };
-            let is_told = question > asked_before && answer[priority.index()] != Answered::Enough;
+            let is_news = last.question > asked_before || last.at.elapsed() < ASK_AGAIN;
+            let is_told = is_news && answer != Answered::Enough;
             let hold = if is_told { hold } else { hold.max(ANSWER) };
             if timeout_at(begun + hold, answered).await.is_err() {
+                self.state().refused[priority.index()] += 1;
                 return Err(why);
             }
         }
@@ -182,7 +198,7 @@ impl Credits {
         self.state().used_at[Priority::Normal.index()] = Some(Instant::now());
         while !stop.is_cancelled() {
             let short = self.renew().await;
-            let rest = if short { ASK_AGAIN } else { self.renew_every };
+            let rest = if short { self.rest() } else { self.renew_every };
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}
                 () = self.wanted.notified(), if !short => {}
@@ -199,7 +215,9 @@ impl Credits {
         let (want, spent_before, question) = {
             let mut state = self.state();
             state.questions += 1;
-            (state.want(self.block, Instant::now()), state.spent, state.questions)
+            let want = state.want(self.block, Instant::now());
+            state.refused = [0; 3];
+            (want, state.spent, state.questions)
         };
         let answer = timeout(ANSWER, self.queue.hold_credits(&self.holder, want)).await;
         let grant = match answer {
@@ -213,17 +231,23 @@ impl Credits {
                 None
             }
         };
-        let answer = std::array::from_fn(|of| match grant {
+        let of = std::array::from_fn(|of| match grant {
             None => Answered::NotAtAll,
             Some(grant) if grant.held[of] < want[of] => Answered::Short,
             Some(_) => Answered::Enough,
         });
         let mut state = self.state();
-        state.last_answer = (question, answer);
+        state.last_answer = Answer { question, at: Instant::now(), of };
         state.accept(grant, spent_before);
         drop(state);
         self.answered.notify_waiters();
-        answer != [Answered::Enough; 3]
+        of != [Answered::Enough; 3]
+    }
+
+    /// Until a full queue has room for a block again, about: so that a small one that drains fast does not run empty meanwhile.
+    fn rest(&self) -> Duration {
+        let room = self.state().pace.time_to_free(self.block);
+        room.unwrap_or(ASK_AGAIN).clamp(ASK_SOON, ASK_AGAIN)
     }
 
     /// Learns the queue's pace from its depth.
@@ -276,7 +300,9 @@ impl State {
 
     fn want(&self, block: usize, now: Instant) -> [usize; 3] {
         std::array::from_fn(|of| {
-            self.promised[of] + self.waiting[of] + if self.stocks(of, now) { block } else { 0 }
+            let stock = if self.stocks(of, now) { block } else { 0 };
+            let refused = self.refused[of].min(BLOCKS_FOR_REFUSED * block);
+            self.promised[of] + self.waiting[of] + stock + refused
         })
     }
 
@@ -286,27 +312,6 @@ impl State {
         self.held =
             std::array::from_fn(|of| grant.held[of].saturating_sub(self.spent[of] - spent_before[of]));
         self.until = grant.until;
-    }
-}
-
-impl Pace {
-    fn next(self, now: Instant, jobs: usize, spent: usize) -> Self {
-        let Some((then, jobs_then, spent_then)) = self.last else {
-            return Self { last: Some((now, jobs, spent)), jobs, ..self };
-        };
-        let seconds = now.duration_since(then).as_secs_f64();
-        if seconds < 0.2 {
-            return Self { jobs, ..self };
-        }
-        let drained = (spent - spent_then + jobs_then).saturating_sub(jobs);
-        let drained = f64::from(u32::try_from(drained).unwrap_or(u32::MAX)) / seconds;
-        // The last second counts for about a third, so that one slow batch does not send everybody away.
-        Self { last: Some((now, jobs, spent)), per_second: self.per_second * 0.7 + drained * 0.3, jobs }
-    }
-
-    fn time_to_free(self, places: usize) -> Option<Duration> {
-        let places = f64::from(u32::try_from(places.min(self.jobs).max(1)).unwrap_or(u32::MAX));
-        (self.per_second >= 0.1).then(|| Duration::from_secs_f64(places / self.per_second))
     }
 }
 
@@ -347,47 +352,4 @@ impl Drop for Credit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state(held: usize, promised: usize) -> State {
-        State {
-            held: [0, held, 0],
-            promised: [0, promised, 0],
-            waiting: [0; 3],
-            spent: [0; 3],
-            used_at: [None; 3],
-            until: Instant::now(),
-            questions: 0,
-            last_answer: (0, [Answered::Enough; 3]),
-            pace: Pace::default(),
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_promised_is_asked_for_again_and_stock_only_where_it_is_used() {
-        let mut state = state(10, 4);
-        assert_eq!(state.want(64, Instant::now()), [0, 4, 0]);
-        state.used_at[1] = Some(Instant::now());
-        assert_eq!(state.want(64, Instant::now()), [0, 68, 0]);
-        state.waiting = [7, 1000, 0];
-        assert_eq!(state.want(64, Instant::now()), [7, 1068, 0], "enough for all who wait");
-    }
-
-    #[tokio::test]
-    async fn what_was_spent_meanwhile_is_not_trusted_twice() {
-        let mut state = state(10, 4);
-        state.spent = [0, 3, 0];
-        state.accept(Some(Grant { held: [0, 68, 0], until: Instant::now() }), [0, 1, 0]);
-        assert_eq!(state.held, [0, 66, 0]);
-    }
-
-    #[tokio::test]
-    async fn the_pace_is_what_went_in_less_what_stayed() {
-        let start = Instant::now();
-        let pace = Pace::default().next(start, 100, 0).next(start + Duration::from_secs(1), 50, 150);
-        assert_eq!(pace.per_second, 60.0);
-        assert_eq!(pace.time_to_free(30), Some(Duration::from_millis(500)));
-        assert_eq!(Pace::default().time_to_free(30), None);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! and the time to come back. What was acquired travels with the upload and gives itself back.
 
 mod credits;
+mod line;
 mod refusal;
 mod streams;
 
@@ -22,6 +23,7 @@ use tokio::{
 };
 
 use self::credits::{Credits, NoCredit};
+use self::line::Line;
 use self::streams::{Bounds, Streams, Turn};
 pub use self::{credits::Credit, refusal::Refusal};
 use crate::metrics::Metrics;
@@ -35,6 +37,7 @@ pub(crate) struct Admission {
     pub(crate) gate: Gate,
     pub(crate) credits: Arc<Credits>,
     pub(crate) streams: Arc<Streams>,
+    pub(crate) line: Line,
     forms: Arc<Semaphore>,
     hold: std::time::Duration,
     in_flight: IntGauge,
@@ -77,6 +80,7 @@ impl Admission {
             credits: Arc::new(Credits::new(stack, &settings.queue)),
             forms: Arc::new(Semaphore::new(most_forms(settings.ingest.limits.buffer.as_usize()))),
             streams: Streams::new(Bounds::from(&settings.ingest.limits)),
+            line: Line::new(settings.ingest.limits.streams),
             hold: settings.ingest.limits.hold.0,
             in_flight: metrics.in_flight.clone(),
         }
@@ -113,10 +117,12 @@ impl Admission {
 
     /// The right to put one job on the queue.
     pub(crate) async fn credit(&self, priority: Priority) -> Result<Credit, Refusal> {
-        self.credits.take(priority, self.hold).await.map_err(|no| match no {
+        let credit = self.credits.take(priority, self.hold).await.map_err(|no| match no {
             NoCredit::Full => Refusal::Queue { drain: self.credits.drain() },
             NoCredit::Unreachable => Refusal::Unreachable,
-        })
+        })?;
+        self.line.taken();
+        Ok(credit)
     }
 
     fn open(&self) -> Result<(), Refusal> {

@@ -39,13 +39,13 @@ impl Refusal {
         }
     }
 
-    /// When to come back, before jitter.
+    /// When to come back at the earliest, before jitter.
     pub fn wait(self) -> Duration {
         match self {
             Self::Shut(Reason::Disk | Reason::Operator) => LONGEST_WAIT,
             Self::Shut(_) | Self::Unreachable => USUAL_WAIT,
-            Self::Streams => Duration::from_secs(1),
-            Self::Queue { drain } => drain.unwrap_or(USUAL_WAIT).clamp(Duration::from_secs(1), LONGEST_WAIT),
+            Self::Streams => Duration::ZERO,
+            Self::Queue { drain } => drain.unwrap_or(USUAL_WAIT).min(LONGEST_WAIT),
         }
     }
 
@@ -65,9 +65,10 @@ impl Refusal {
         }
     }
 
-    /// The answer: with ± 20 % jitter, so that those who were refused together do not come back together.
-    pub fn to_problem(self, jitter: f64) -> Problem {
-        let wait = self.wait().mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
+    /// The answer, to one that is called after `line`: with ± 20 % jitter, so that those who were refused together do not come back
+    /// together.
+    pub fn to_problem(self, line: Duration, jitter: f64) -> Problem {
+        let wait = self.wait().max(line).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
         Problem::new(Code::Refused).refused(self.reason(), wait).detail(self.detail()).close()
     }
 }
@@ -80,8 +81,10 @@ mod tests {
     fn the_wait_follows_from_the_pace_of_the_queue() {
         let slow = Refusal::Queue { drain: Some(Duration::from_secs(600)) };
         let fast = Refusal::Queue { drain: Some(Duration::from_millis(10)) };
-        assert_eq!((slow.wait(), fast.wait()), (LONGEST_WAIT, Duration::from_secs(1)));
-        let problem = fast.to_problem(1.0).to_json("r");
+        assert_eq!((slow.wait(), fast.wait()), (LONGEST_WAIT, Duration::from_millis(10)));
+        let problem = fast.to_problem(Duration::from_secs(1), 1.0).to_json("r");
         assert_eq!((problem["reason"].as_str(), problem["retry_after_s"].as_u64()), (Some("queue"), Some(2)));
+        let problem = slow.to_problem(Duration::from_secs(1), 0.5).to_json("r");
+        assert_eq!(problem["retry_after_s"].as_u64(), Some(60));
     }
 }

@@ -86,7 +86,7 @@ async fn admitted(
 pub(crate) fn refuse(app: &App, refusal: Refusal) -> Problem {
     app.metrics.refusals.with_label_values(&[refusal.reason()]).inc();
     debug!(reason = refusal.reason(), "upload refused");
-    refusal.to_problem(fastrand::f64())
+    refusal.to_problem(app.admission.line.refused(Instant::now()), fastrand::f64())
 }
 
 /// Takes in one object whose right to do so is in hand.

@@ -3,10 +3,11 @@
 //! An answer that was sent before the body was read would be lost otherwise, because the kernel resets a connection that is closed
 //! with unread bytes. Only who took nothing of an answer is reset, so that the kernel keeps nothing for it.
 
-use std::{fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{cell::RefCell, fmt::Write as _, io, net::SocketAddr, time::Duration};
 
+use rustix::net::{RecvFlags, recv};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncWriteExt as _, Interest},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
     time::timeout,
@@ -69,10 +70,30 @@ async fn linger_on(mut stream: TcpStream, end: End, linger: u64) {
     if !open || stream.shutdown().await.is_err() {
         return;
     }
-    let mut rest = stream.take(linger);
-    // Not in the future itself, which every connection carries from its beginning.
-    let mut thrown_away = vec![0; 4096];
-    while matches!(timeout(LINGER, rest.read(&mut thrown_away)).await, Ok(Ok(1..))) {}
+    let mut rest = linger;
+    while rest > 0
+        && let Ok(Ok(thrown_away @ 1..)) = timeout(LINGER, throw_away(&stream, rest)).await
+    {
+        rest = rest.saturating_sub(thrown_away);
+    }
+}
+
+/// Has the kernel throw away what has come, which spares the copy (tcp(7), `MSG_TRUNC`); 0 at the end.
+async fn throw_away(stream: &TcpStream, most: u64) -> io::Result<u64> {
+    thread_local! {
+        // Nothing is written to it: only its length counts.
+        static BIN: RefCell<[u8; 64 << 10]> = const { RefCell::new([0; 64 << 10]) };
+    }
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let thrown_away = stream
+        .async_io(Interest::READABLE, || {
+            BIN.with_borrow_mut(|bin| {
+                let most = most.min(bin.len());
+                Ok(recv(stream, &mut bin[..most], RecvFlags::TRUNC)?.1)
+            })
+        })
+        .await?;
+    Ok(u64::try_from(thrown_away).unwrap_or(u64::MAX))
 }
 
 /// A problem as the bytes of an HTTP/1.1 answer, as hyper would write them.

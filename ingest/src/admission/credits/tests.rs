@@ -1,0 +1,77 @@
+use headworks_shared::{
+    config,
+    queue::{Settings, memory::MemoryQueue},
+};
+
+use super::*;
+use crate::testing::House;
+
+fn state(held: usize, promised: usize) -> State {
+    State {
+        held: [0, held, 0],
+        promised: [0, promised, 0],
+        waiting: [0; 3],
+        refused: [0; 3],
+        spent: [0; 3],
+        used_at: [None; 3],
+        until: Instant::now(),
+        questions: 0,
+        last_answer: Answer { question: 0, at: Instant::now(), of: [Answered::Enough; 3] },
+        pace: Pace::default(),
+    }
+}
+
+#[tokio::test]
+async fn what_is_promised_is_asked_for_again_and_stock_only_where_it_is_used() {
+    let mut state = state(10, 4);
+    assert_eq!(state.want(64, Instant::now()), [0, 4, 0]);
+    state.used_at[1] = Some(Instant::now());
+    assert_eq!(state.want(64, Instant::now()), [0, 68, 0]);
+    state.waiting = [7, 1000, 0];
+    assert_eq!(state.want(64, Instant::now()), [7, 1068, 0], "enough for all who wait");
+    (state.waiting, state.refused) = ([0; 3], [0, 5000, 0]);
+    assert_eq!(state.want(64, Instant::now()), [0, 68 + 256, 0], "for some of those who were refused");
+}
+
+#[tokio::test]
+async fn what_was_spent_meanwhile_is_not_trusted_twice() {
+    let mut state = state(10, 4);
+    state.spent = [0, 3, 0];
+    state.accept(Some(Grant { held: [0, 68, 0], until: Instant::now() }), [0, 1, 0]);
+    assert_eq!(state.held, [0, 66, 0]);
+}
+
+/// Of a queue for 16, of which those of normal priority may have 14; nobody asks it but the test.
+async fn credits() -> Arc<Credits> {
+    let house = House::new().await;
+    let settings = QueueSettings { capacity: 16, ..config::load(None, []).unwrap().settings.queue };
+    let queue = MemoryQueue::new(Settings::with_capacity(settings.capacity));
+    let stack = Stack { queue: Arc::new(queue), ..house.stack };
+    Arc::new(Credits::new(&stack, &settings))
+}
+
+#[tokio::test]
+async fn who_comes_right_after_the_queue_said_that_it_is_full_is_refused_at_once() {
+    let credits = credits().await;
+    tokio::time::pause();
+    let mut taken = Vec::new();
+    credits.state().used_at[Priority::Normal.index()] = Some(Instant::now());
+    while !credits.renew().await {
+        taken.extend(credits.try_take(Priority::Normal));
+    }
+    while let Some(credit) = credits.try_take(Priority::Normal) {
+        taken.push(credit);
+    }
+    assert_eq!(taken.len(), 14);
+    let begun = Instant::now();
+    let why = credits.take(Priority::Normal, Duration::ZERO).await.unwrap_err();
+    assert_eq!((why, begun.elapsed() < ASK_SOON), (NoCredit::Full, true));
+    assert_eq!(credits.state().refused, [0, 1, 0]);
+    tokio::time::advance(ASK_AGAIN).await;
+    let begun = Instant::now();
+    let why = credits.take(Priority::Normal, Duration::ZERO).await.unwrap_err();
+    assert_eq!((why, begun.elapsed() >= ANSWER), (NoCredit::Full, true), "it was asked too long ago");
+    taken.pop();
+    credits.renew().await;
+    assert!(credits.take(Priority::Normal, Duration::ZERO).await.is_ok());
+}
