@@ -173,8 +173,8 @@ struct Reserved {
 }
 
 impl Reserved {
-    fn new((setting, address): (&'static str, SocketAddr)) -> anyhow::Result<Self> {
-        let bound = Bound::to(address).with_context(|| format!("listen on {address} ({setting})"))?;
+    fn new((setting, address): (&'static str, SocketAddr), rules: &Rules) -> anyhow::Result<Self> {
+        let bound = Bound::to(address, rules).with_context(|| format!("listen on {address} ({setting})"))?;
         Ok(Self { setting, address, bound })
     }
 
@@ -219,7 +219,7 @@ impl Process {
             addresses: Vec::new(),
             reserved: None,
             operators: Tasks::new(Stop::new()),
-            rules: Rules::from(&settings.ingest.limits),
+            rules: Rules::from(settings),
             manager: Manager::find(config::environment()),
             takes_in: false,
         }
@@ -243,7 +243,7 @@ impl Process {
     /// # Errors
     /// When the address is taken or not ours.
     pub fn reserve(&mut self, public: (&'static str, SocketAddr)) -> anyhow::Result<()> {
-        self.reserved = Some(Reserved::new(public)?);
+        self.reserved = Some(Reserved::new(public, &self.rules)?);
         Ok(())
     }
 
@@ -262,7 +262,7 @@ impl Process {
     /// When the address is taken or not ours.
     pub fn answer_operators(&mut self, admin: (&'static str, SocketAddr)) -> anyhow::Result<SocketAddr> {
         let (ops, tasks) = (Arc::clone(&self.ops), self.operators.clone());
-        self.listen_as(Reserved::new(admin)?, ops, &tasks)
+        self.listen_as(Reserved::new(admin, &self.rules)?, ops, &tasks)
     }
 
     fn listen_as<H: Handler>(

@@ -21,23 +21,36 @@ const MOST: usize = 512 << 10;
 /// need a third less memory, and nearly twice the CPU.
 const PLENTY: usize = 64 << 10;
 
+/// Where bodies are relayed to a store, which may stall: all such reads together should come to this, in bytes, and each may take
+/// `LEAST_PLENTY`. A piece that the store has not taken keeps its buffer, and the next ones are read into new ones.
+const PLENTY_OF_ALL: usize = 16 << 20;
+const LEAST_PLENTY: usize = 16 << 10;
+
 /// What a read takes at least: hyper allocates no less.
 const LEAST_READ: usize = 8 << 10;
 
 /// How many connections there are.
-#[derive(Clone, Default, Debug)]
-pub(super) struct Live(Arc<AtomicUsize>);
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    count: Arc<AtomicUsize>,
+    relays: bool,
+}
 
 impl Live {
+    /// None yet; of a listener that does or does not relay bodies to a store.
+    pub(super) fn new(relays: bool) -> Self {
+        Self { count: Arc::default(), relays }
+    }
+
     /// One more, for as long as its place is kept.
     pub(super) fn enter(&self) -> Place {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
         Place(Arc::new(Entered(self.clone())))
     }
 
     /// What each of them may have of all there is.
-    fn share(&self) -> usize {
-        OF_ALL / self.0.load(Ordering::Relaxed).max(1)
+    fn share(&self, of_all: usize) -> usize {
+        of_all / self.count.load(Ordering::Relaxed).max(1)
     }
 }
 
@@ -46,7 +59,7 @@ struct Entered(Live);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -57,13 +70,14 @@ pub(super) struct Place(Arc<Entered>);
 impl Place {
     /// hyper's bound for a connection that begins now.
     pub(super) fn bound(&self) -> usize {
-        self.0.0.share().clamp(LEAST_BOUND, MOST)
+        self.0.0.share(OF_ALL).clamp(LEAST_BOUND, MOST)
     }
 
     /// What one read may take now, when it is scarce and when there is plenty.
     fn reads(&self) -> (usize, usize) {
-        let share = self.0.0.share();
-        (share.clamp(LEAST_READ, MOST), share.clamp(PLENTY, MOST))
+        let (live, share) = (&self.0.0, self.0.0.share(OF_ALL));
+        let plenty = if live.relays { live.share(PLENTY_OF_ALL).clamp(LEAST_PLENTY, PLENTY) } else { PLENTY };
+        (share.clamp(LEAST_READ, MOST), share.clamp(plenty, MOST))
     }
 }
 
@@ -108,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_lone_connection_takes_much_and_one_of_a_thousand_little() {
-        let live = Live::default();
+        let live = Live::new(false);
         let first = live.enter();
         assert_eq!((first.bound(), first.reads()), (MOST, (MOST, MOST)));
         let mut others: Vec<_> = (1..1000).map(|_| live.enter()).collect();
@@ -120,8 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_relayed_is_read_in_smaller_pieces_the_more_streams_there_are() {
+        let live = Live::new(true);
+        let mut all = Vec::new();
+        let mut most = |count| {
+            all.resize_with(count, || live.enter());
+            all.last().map(|place| place.reads().1)
+        };
+        assert_eq!([1, 256, 512, 2000].map(&mut most), [MOST, PLENTY, PLENTY / 2, LEAST_PLENTY].map(Some));
+    }
+
+    #[test]
     fn among_many_a_client_that_is_waited_for_is_read_in_small_pieces_until_it_has_more() {
-        let live = Live::default();
+        let live = Live::new(false);
         let mut appetite = Appetite::new(live.enter());
         (0..10).for_each(|_| appetite.starved());
         assert_eq!(appetite.next(), MOST - 1, "alone it is fast");

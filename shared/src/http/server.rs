@@ -22,12 +22,17 @@ use super::{
     connection::{self, Windows},
 };
 use crate::{
-    config::settings::Limits,
+    config::Settings,
     shutdown::{Stop, Tasks},
 };
 
-/// The kernel's buffers of each connection, in bytes: with a store that stalls they are the largest memory of all.
+/// The kernel's buffers of each connection, in bytes (`SO_RCVBUF`, `SO_SNDBUF`; it takes twice as much for its own books).
 const SOCKET_BUFFER: usize = 256 << 10;
+
+/// Its receive buffer where bodies are relayed to a store: while that stalls, these buffers are the largest memory of all, a quarter of
+/// a gigabyte for a thousand streams. They cannot be made smaller later: what a client was granted and is then dropped is sent again
+/// after ever longer waits.
+const RELAYED_BUFFER: usize = 96 << 10;
 
 /// How many of those that were turned away are told so at once.
 const FAREWELLS: usize = 64;
@@ -53,10 +58,10 @@ impl Bound {
     ///
     /// # Errors
     /// When it is taken or not ours.
-    pub fn to(address: SocketAddr) -> io::Result<Self> {
+    pub fn to(address: SocketAddr, rules: &Rules) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
-        socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+        socket.set_recv_buffer_size(if rules.relays { RELAYED_BUFFER } else { SOCKET_BUFFER })?;
         socket.set_send_buffer_size(SOCKET_BUFFER)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
@@ -88,10 +93,13 @@ pub struct Rules {
     pub stall_timeout: Duration,
     /// The most bytes that are read and thrown away after the last answer.
     pub linger: u64,
+    /// Whether bodies go on to a store over the network, so that what was read of them waits in memory for it.
+    pub relays: bool,
 }
 
-impl From<&Limits> for Rules {
-    fn from(limits: &Limits) -> Self {
+impl From<&Settings> for Rules {
+    fn from(settings: &Settings) -> Self {
+        let limits = &settings.ingest.limits;
         Self {
             connections: limits.connections,
             connections_per_address: (limits.connections * usize::from(limits.connections_per_address.0))
@@ -100,6 +108,7 @@ impl From<&Limits> for Rules {
             max_age: limits.max_connection_age.0,
             stall_timeout: limits.stall_timeout.0,
             linger: limits.linger.0,
+            relays: settings.storage.url.scheme() != "file",
         }
     }
 }
@@ -133,7 +142,7 @@ pub async fn serve<H: Handler>(
         addresses: Addresses::new(rules.connections_per_address),
         windows: Windows::default(),
     });
-    let (live, farewells) = (Live::default(), Arc::new(Semaphore::new(FAREWELLS)));
+    let (live, farewells) = (Live::new(rules.relays), Arc::new(Semaphore::new(FAREWELLS)));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &shared.permits) => accepted,

@@ -130,11 +130,12 @@ impl Server {
             max_age: 10 * DEADLINE,
             stall_timeout: DEADLINE,
             linger: 8 << 20,
+            relays: false,
         };
         change(&mut rules);
         let [waiting, go_on, handed_over] = std::array::from_fn(|_| Semaphore::new(0));
         let sample = Arc::new(Sample { seen: Mutex::default(), waiting, go_on, handed_over });
-        let listener = Bound::to("127.0.0.1:0".parse().unwrap()).and_then(Bound::listen).unwrap();
+        let listener = Bound::to("127.0.0.1:0".parse().unwrap(), &rules).and_then(Bound::listen).unwrap();
         let address = listener.local_addr().unwrap();
         let (tasks, handler) = (Tasks::new(Stop::new()), Arc::new(Arc::clone(&sample)));
         let own = tasks.clone();

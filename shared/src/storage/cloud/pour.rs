@@ -110,6 +110,8 @@ async fn pass_on(
     pipe.wanted().await;
     let (mut left, mut usual) = (pipe.length(), FIRST_LEASE);
     while left > 0 {
+        // Before the next frame is read: while a store stalls, each that was read takes memory.
+        within(stall, pipe.room()).await?;
         let leasing = timeout(stall, budget.lease(usual.min(usize::try_from(left).unwrap_or(usual))));
         let mut lease = leasing.await.map_err(|_| Poured::Stalled(Stalled::NoRoom(stall)))?;
         let next = feed.next_within(left, stall).await.map_err(Poured::Body)?;
@@ -122,7 +124,6 @@ async fn pass_on(
         left -= frame.len() as u64;
         usual = frame.len().next_power_of_two().clamp(FIRST_LEASE, MAX_LEASE);
         hasher.update(&frame);
-        within(stall, pipe.room()).await?;
         pipe.push(frame, lease);
     }
     pipe.finish();

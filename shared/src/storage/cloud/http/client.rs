@@ -1,7 +1,7 @@
 //! Connections to a store: pooled, over TLS or not, and with buffers that suit how many requests are under way.
 //!
-//! A thousand stalled streams hold 1.8 GiB in the kernel by default, and 0.25 GiB with 64 KiB for each socket; few streams are a
-//! third slower with buffers that small. So there are two pools.
+//! A thousand stalled streams hold 1.8 GiB in the kernel by default, and 0.1 GiB with 48 KiB for each socket; few streams are a third
+//! slower with buffers that small. So there are two pools.
 
 use std::{
     io,
@@ -31,7 +31,7 @@ use super::{body::Outgoing, wire::Wires};
 const IDLE: Duration = Duration::from_secs(15);
 
 /// With more requests than this, each has small buffers.
-pub(crate) const FEW: usize = 250;
+pub(crate) const FEW: usize = 64;
 
 /// Buffers of one connection, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,8 @@ struct Buffers {
 }
 
 const LARGE: Buffers = Buffers { http: 64 << 10, send: 256 << 10, receive: 256 << 10 };
-const SMALL: Buffers = Buffers { http: 16 << 10, send: 64 << 10, receive: 64 << 10 };
+/// Less than one read of the client's body, so that hyper does not gather a second one.
+const SMALL: Buffers = Buffers { http: 12 << 10, send: 48 << 10, receive: 48 << 10 };
 
 /// How many connections, and how long one may take to come up.
 #[derive(Clone, Copy, Debug)]
