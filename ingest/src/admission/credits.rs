@@ -32,8 +32,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// The shortest.
 const ASK_SOON: Duration = Duration::from_millis(10);
 
-/// How many blocks are asked for in the place of those who were refused since the last question: others will come.
-const BLOCKS_FOR_REFUSED: usize = 4;
+/// One in so many of the queue's places may be in stock, those for the refused included.
+const STOCK_ONE_IN: usize = 16;
 
 /// The longest wait for an answer of the queue.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -86,6 +86,19 @@ struct State {
     pace: Pace,
 }
 
+/// What the next question is needed for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Need {
+    /// To keep what there is.
+    None,
+    /// To give back what was asked for in the place of those who were refused.
+    Passing,
+    /// The queue had less than was asked for.
+    Pressing,
+    /// The queue said nothing.
+    Unheard,
+}
+
 /// The last question that came to an end.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
@@ -112,7 +125,7 @@ impl Credits {
             holder: stack.node.clone(),
             capacity: settings.capacity,
             // A small queue is not to be handed out in stock.
-            block: settings.credit_block.min(settings.capacity.div_ceil(16)),
+            block: settings.credit_block.min(settings.capacity.div_ceil(STOCK_ONE_IN)),
             renew_every: settings.credit_ttl.0 / 3,
             state: Mutex::new(State {
                 held: [0; 3],
@@ -197,27 +210,30 @@ impl Credits {
     async fn run(&self, stop: Stop) {
         self.state().used_at[Priority::Normal.index()] = Some(Instant::now());
         while !stop.is_cancelled() {
-            let short = self.renew().await;
-            let rest = if short { self.rest() } else { self.renew_every };
+            let need = self.renew().await;
             tokio::select! {
-                () = tokio::time::sleep(rest) => {}
-                () = self.wanted.notified(), if !short => {}
+                () = tokio::time::sleep(self.rest(need)) => {}
+                () = self.wanted.notified(), if matches!(need, Need::None | Need::Passing) => {}
                 () = self.wanted_first.notified() => {}
                 () = stop.cancelled() => {}
             }
         }
-        self.state().used_at = [None; 3];
+        {
+            let mut state = self.state();
+            (state.used_at, state.refused) = ([None; 3], [0; 3]);
+        }
         self.renew().await;
     }
 
-    /// Asks for what is wanted; says whether it got less.
-    async fn renew(&self) -> bool {
-        let (want, spent_before, question) = {
+    /// Asks for what is wanted.
+    async fn renew(&self) -> Need {
+        let (want, spent_before, question, for_refused) = {
             let mut state = self.state();
             state.questions += 1;
-            let want = state.want(self.block, Instant::now());
-            state.refused = [0; 3];
-            (want, state.spent, state.questions)
+            let most = self.capacity.div_ceil(STOCK_ONE_IN);
+            let want = state.want(self.block, most, Instant::now());
+            let for_refused = std::mem::take(&mut state.refused) != [0; 3];
+            (want, state.spent, state.questions, for_refused)
         };
         let answer = timeout(ANSWER, self.queue.hold_credits(&self.holder, want)).await;
         let grant = match answer {
@@ -241,13 +257,26 @@ impl Credits {
         state.accept(grant, spent_before);
         drop(state);
         self.answered.notify_waiters();
-        of != [Answered::Enough; 3]
+        match of {
+            of if of.contains(&Answered::NotAtAll) => Need::Unheard,
+            of if of.contains(&Answered::Short) => Need::Pressing,
+            _ if for_refused => Need::Passing,
+            _ => Need::None,
+        }
     }
 
-    /// Until a full queue has room for a block again, about: so that a small one that drains fast does not run empty meanwhile.
-    fn rest(&self) -> Duration {
-        let room = self.state().pace.time_to_free(self.block);
-        room.unwrap_or(ASK_AGAIN).clamp(ASK_SOON, ASK_AGAIN)
+    /// How long it rests before the next question. A full queue is asked four times while it frees a block, so that a small one that
+    /// drains fast does not run empty meanwhile: asked just as fast as it drains, it would never drain faster. And what was taken for the
+    /// refused goes back soon if nobody comes for it.
+    fn rest(&self, need: Need) -> Duration {
+        match need {
+            Need::None => self.renew_every,
+            Need::Passing | Need::Unheard => ASK_AGAIN,
+            Need::Pressing => {
+                let room = self.state().pace.time_to_free(self.block);
+                room.map_or(ASK_AGAIN, |room| (room / 4).clamp(ASK_SOON, ASK_AGAIN))
+            }
+        }
     }
 
     /// Learns the queue's pace from its depth.
@@ -298,11 +327,11 @@ impl State {
         self.used_at[of].is_some_and(|at| now.duration_since(at) < STOCK_FOR)
     }
 
-    fn want(&self, block: usize, now: Instant) -> [usize; 3] {
+    /// What is asked for: for all who have or want one, a block in stock, and, as others will come, up to `most` in the place of the refused.
+    fn want(&self, block: usize, most: usize, now: Instant) -> [usize; 3] {
         std::array::from_fn(|of| {
             let stock = if self.stocks(of, now) { block } else { 0 };
-            let refused = self.refused[of].min(BLOCKS_FOR_REFUSED * block);
-            self.promised[of] + self.waiting[of] + stock + refused
+            self.promised[of] + self.waiting[of] + stock.max((stock + self.refused[of]).min(most))
         })
     }
 

@@ -2,8 +2,9 @@
 //!
 //! No place is kept for who may never come back, so a refusal can only tell a time. Told the same one, thousands would come together, be
 //! refused together, and take from the uploads in flight what a refusal costs. So the times that are told follow each other at a pace
-//! that is moved by what becomes of those who come: while more than one in eight is refused it is halved each second, else doubled. A few
-//! are always refused then, so no place stays empty for want of callers, and a refusal's cost stays small beside an upload's.
+//! that is moved by what becomes of those who come: in a second in which more than one in eight was refused it is halved, else doubled. A
+//! few are always refused then, so no place stays empty for want of callers, and a refusal's cost stays small beside an upload's. Clients
+//! are told whole seconds, so those who were refused in one moment come back in as many small crowds as the line is seconds long.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,20 +13,17 @@ use std::{
 
 use tokio::time::Instant;
 
-/// The first in line is called after this.
+/// The first in line is called after this: `Retry-After` has no less.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// The end of the line: those for whom it would be longer are called here.
+/// The end of the line: those for whom it would be longer are called here. What is told cannot be taken back when places come free sooner.
 const LATEST: Duration = Duration::from_secs(10);
 
-/// One in so many who come may be refused.
+/// One in so many who come may be refused: at about a fifth of an upload's cost each, they take some 3 % of the work.
 const REFUSED_ONE_IN: u64 = 8;
 
-/// The slowest pace is so small a part of the usual one: from there it is back in a few seconds.
-const SLOWEST: f64 = 16.0;
-
-/// The fastest is so many times the usual one.
-const FASTEST: f64 = 1024.0;
+/// The slowest pace is so small a part of the usual one, and the fastest so many times as much: four seconds from either it is usual again.
+const SPAN: f64 = 16.0;
 
 /// The line.
 #[derive(Debug)]
@@ -72,10 +70,13 @@ impl Line {
         let (taken, refused) = (std::mem::take(&mut state.taken), std::mem::take(&mut state.refused));
         state.per_second = if state.ends <= now {
             self.usual
+        } else if taken + refused == 0 {
+            // Nobody came, which says nothing.
+            return;
         } else if refused.saturating_mul(REFUSED_ONE_IN) > taken + refused {
-            (state.per_second / 2.0).max(self.usual / SLOWEST)
+            (state.per_second / 2.0).max(self.usual / SPAN)
         } else {
-            (state.per_second * 2.0).min(self.usual * FASTEST)
+            (state.per_second * 2.0).min(self.usual * SPAN)
         };
     }
 
@@ -125,9 +126,12 @@ mod tests {
         }
         assert_eq!(line.state().per_second, 1.0 / 16.0);
         assert!((1.0..=10.0).contains(&line.refused(now).as_secs_f64()));
+        line.look(now);
+        assert_eq!(line.state().per_second, 1.0 / 16.0, "nobody came");
         for _ in 0..100 {
+            line.taken();
             line.look(now);
         }
-        assert_eq!(line.state().per_second, 1024.0);
+        assert_eq!(line.state().per_second, 16.0);
     }
 }

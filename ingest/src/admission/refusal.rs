@@ -39,7 +39,7 @@ impl Refusal {
         }
     }
 
-    /// When to come back at the earliest, before jitter.
+    /// What the reason itself takes, before jitter; the line comes on top of it.
     pub fn wait(self) -> Duration {
         match self {
             Self::Shut(Reason::Disk | Reason::Operator) => LONGEST_WAIT,
@@ -68,7 +68,7 @@ impl Refusal {
     /// The answer, to one that is called after `line`: with ± 20 % jitter, so that those who were refused together do not come back
     /// together.
     pub fn to_problem(self, line: Duration, jitter: f64) -> Problem {
-        let wait = self.wait().max(line).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
+        let wait = (self.wait() + line).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
         Problem::new(Code::Refused).refused(self.reason(), wait).detail(self.detail()).close()
     }
 }
@@ -85,6 +85,6 @@ mod tests {
         let problem = fast.to_problem(Duration::from_secs(1), 1.0).to_json("r");
         assert_eq!((problem["reason"].as_str(), problem["retry_after_s"].as_u64()), (Some("queue"), Some(2)));
         let problem = slow.to_problem(Duration::from_secs(1), 0.5).to_json("r");
-        assert_eq!(problem["retry_after_s"].as_u64(), Some(60));
+        assert_eq!(problem["retry_after_s"].as_u64(), Some(61));
     }
 }

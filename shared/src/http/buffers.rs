@@ -17,12 +17,12 @@ const LEAST_BOUND: usize = 40 << 10;
 /// hyper's largest: a lone stream wakes up a quarter as often as with 128 KiB, and costs 40 % less CPU; more is no faster.
 const MOST: usize = 512 << 10;
 
-/// What a read may take however many connections there are, while it finds more than it takes: with 16 KiB a thousand fast streams
-/// need a third less memory, and nearly twice the CPU.
+/// What a read may take while it finds more than it takes, however many connections there are where bodies go to a disk: with 16 KiB a
+/// thousand fast streams need a third less memory, and up to twice the CPU.
 const PLENTY: usize = 64 << 10;
 
-/// Where bodies are relayed to a store, which may stall: all such reads together should come to this, in bytes, and each may take
-/// `LEAST_PLENTY`. A piece that the store has not taken keeps its buffer, and the next ones are read into new ones.
+/// Where bodies are relayed to a store, that price is paid: all such reads together should come to this, in bytes, and each may take
+/// `LEAST_PLENTY`. A store may stall, each piece that it has not taken keeps its buffer, and the next ones are read into new ones.
 const PLENTY_OF_ALL: usize = 16 << 20;
 const LEAST_PLENTY: usize = 16 << 10;
 

@@ -29,8 +29,8 @@ use crate::{
 /// The kernel's buffers of each connection, in bytes (`SO_RCVBUF`, `SO_SNDBUF`; it takes twice as much for its own books).
 const SOCKET_BUFFER: usize = 256 << 10;
 
-/// Its receive buffer where bodies are relayed to a store: while that stalls, these buffers are the largest memory of all, a quarter of
-/// a gigabyte for a thousand streams. They cannot be made smaller later: what a client was granted and is then dropped is sent again
+/// Its receive buffer where bodies are relayed to a store: while that stalls, these buffers are the largest memory of all, 160 MiB for a
+/// thousand streams (and 500 MiB with 256 KiB each). They cannot be made smaller later: what a client was granted and is then dropped is sent again
 /// after ever longer waits.
 const RELAYED_BUFFER: usize = 96 << 10;
 

@@ -24,13 +24,13 @@ fn state(held: usize, promised: usize) -> State {
 #[tokio::test]
 async fn what_is_promised_is_asked_for_again_and_stock_only_where_it_is_used() {
     let mut state = state(10, 4);
-    assert_eq!(state.want(64, Instant::now()), [0, 4, 0]);
+    assert_eq!(state.want(64, 625, Instant::now()), [0, 4, 0]);
     state.used_at[1] = Some(Instant::now());
-    assert_eq!(state.want(64, Instant::now()), [0, 68, 0]);
+    assert_eq!(state.want(64, 625, Instant::now()), [0, 68, 0]);
     state.waiting = [7, 1000, 0];
-    assert_eq!(state.want(64, Instant::now()), [7, 1068, 0], "enough for all who wait");
+    assert_eq!(state.want(64, 625, Instant::now()), [7, 1068, 0], "enough for all who wait");
     (state.waiting, state.refused) = ([0; 3], [0, 5000, 0]);
-    assert_eq!(state.want(64, Instant::now()), [0, 68 + 256, 0], "for some of those who were refused");
+    assert_eq!(state.want(64, 625, Instant::now()), [0, 4 + 625, 0], "for some of those who were refused");
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn who_comes_right_after_the_queue_said_that_it_is_full_is_refused_at_once
     tokio::time::pause();
     let mut taken = Vec::new();
     credits.state().used_at[Priority::Normal.index()] = Some(Instant::now());
-    while !credits.renew().await {
+    while credits.renew().await == Need::None {
         taken.extend(credits.try_take(Priority::Normal));
     }
     while let Some(credit) = credits.try_take(Priority::Normal) {
@@ -74,4 +74,30 @@ async fn who_comes_right_after_the_queue_said_that_it_is_full_is_refused_at_once
     taken.pop();
     credits.renew().await;
     assert!(credits.take(Priority::Normal, Duration::ZERO).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_was_asked_for_in_the_place_of_the_refused_goes_back_soon_and_all_at_the_end() {
+    let credits = credits().await;
+    let held = async || credits.queue.depth().await.unwrap().credited[1];
+    credits.state().refused = [0, 5000, 0];
+    let need = credits.renew().await;
+    assert_eq!((held().await, need, credits.rest(need)), (1, Need::Passing, ASK_AGAIN), "a 16th of 16");
+    let need = credits.renew().await;
+    assert_eq!((held().await, need, credits.rest(need)), (0, Need::None, credits.renew_every));
+    credits.state().refused = [0, 5000, 0];
+    let stop = Stop::new();
+    stop.cancel();
+    credits.run(stop).await;
+    assert_eq!(held().await, 0, "who stops asks for nobody");
+}
+
+#[tokio::test]
+async fn a_full_queue_is_asked_as_fast_as_it_drains_and_one_that_says_nothing_is_not() {
+    let credits = credits().await;
+    let start = Instant::now();
+    assert_eq!([Need::Pressing, Need::Unheard].map(|need| credits.rest(need)), [ASK_AGAIN; 2]);
+    let fast = Pace::default().next(start, 1000, 0).next(start + Duration::from_secs(1), 1000, 5000);
+    credits.state().pace = fast;
+    assert_eq!([Need::Pressing, Need::Unheard].map(|need| credits.rest(need)), [ASK_SOON, ASK_AGAIN]);
 }

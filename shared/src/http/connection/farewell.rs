@@ -26,6 +26,9 @@ pub(super) const LINGER: Duration = Duration::from_secs(5);
 /// How long it may take in all: one of thousands that are refused at once reads its answer late (as long as nginx's `lingering_time`).
 const LINGER_IN_ALL: Duration = Duration::from_secs(30);
 
+/// How much is thrown away at once, in bytes.
+const THROWN_AWAY: usize = 64 << 10;
+
 /// How long, between two requests: only the next one may be on its way.
 const IDLE_LINGER: Duration = Duration::from_millis(200);
 
@@ -78,16 +81,17 @@ async fn linger_on(mut stream: TcpStream, end: End, linger: u64) {
     }
 }
 
-/// Has the kernel throw away what has come, which spares the copy (tcp(7), `MSG_TRUNC`); 0 at the end.
+/// Has the kernel throw away what has come, which spares the copy (on Linux: tcp(7), `MSG_TRUNC`); 0 at the end.
 async fn throw_away(stream: &TcpStream, most: u64) -> io::Result<u64> {
     thread_local! {
-        // Nothing is written to it: only its length counts.
-        static BIN: RefCell<[u8; 64 << 10]> = const { RefCell::new([0; 64 << 10]) };
+        // Only its length counts; there is one for each thread that ever came here.
+        static BIN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let thrown_away = stream
         .async_io(Interest::READABLE, || {
             BIN.with_borrow_mut(|bin| {
+                bin.resize(THROWN_AWAY, 0);
                 let most = most.min(bin.len());
                 Ok(recv(stream, &mut bin[..most], RecvFlags::TRUNC)?.1)
             })
