@@ -127,18 +127,7 @@ impl Credits {
             // A small queue is not to be handed out in stock.
             block: settings.credit_block.min(settings.capacity.div_ceil(STOCK_ONE_IN)),
             renew_every: settings.credit_ttl.0 / 3,
-            state: Mutex::new(State {
-                held: [0; 3],
-                promised: [0; 3],
-                waiting: [0; 3],
-                refused: [0; 3],
-                spent: [0; 3],
-                used_at: [None; 3],
-                until: Instant::now(),
-                questions: 0,
-                last_answer: Answer { question: 0, at: Instant::now(), of: [Answered::Enough; 3] },
-                pace: Pace::default(),
-            }),
+            state: Mutex::new(State::new()),
             wanted: Notify::new(),
             wanted_first: Notify::new(),
             answered: Notify::new(),
@@ -322,12 +311,30 @@ impl Drop for Waiting<'_> {
 }
 
 impl State {
+    /// Nothing is held, and the queue was asked for nothing yet.
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            held: [0; 3],
+            promised: [0; 3],
+            waiting: [0; 3],
+            refused: [0; 3],
+            spent: [0; 3],
+            used_at: [None; 3],
+            until: now,
+            questions: 0,
+            last_answer: Answer { question: 0, at: now, of: [Answered::Enough; 3] },
+            pace: Pace::default(),
+        }
+    }
+
     /// Whether credits of this priority are kept in stock.
     fn stocks(&self, of: usize, now: Instant) -> bool {
         self.used_at[of].is_some_and(|at| now.duration_since(at) < STOCK_FOR)
     }
 
-    /// What is asked for: for all who have or want one, a block in stock, and, as others will come, up to `most` in the place of the refused.
+    /// What is asked for: for all who have or want one, a block in stock, and, as others will come, up to `most` with those in the place
+    /// of the refused.
     fn want(&self, block: usize, most: usize, now: Instant) -> [usize; 3] {
         std::array::from_fn(|of| {
             let stock = if self.stocks(of, now) { block } else { 0 };

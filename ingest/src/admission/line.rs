@@ -1,10 +1,11 @@
 //! The line of those who were refused: each is called back behind the one before it, and not all at once.
 //!
-//! No place is kept for who may never come back, so a refusal can only tell a time. Told the same one, thousands would come together, be
-//! refused together, and take from the uploads in flight what a refusal costs. So the times that are told follow each other at a pace
-//! that is moved by what becomes of those who come: in a second in which more than one in eight was refused it is halved, else doubled. A
-//! few are always refused then, so no place stays empty for want of callers, and a refusal's cost stays small beside an upload's. Clients
-//! are told whole seconds, so those who were refused in one moment come back in as many small crowds as the line is seconds long.
+//! No place is kept for who may never come back, so a refusal can only tell a time. Told the same one, thousands would come together,
+//! be refused together, and take from the uploads in flight what a refusal costs. So the times that are told follow each other at a pace
+//! that is moved by what becomes of those who come: in a second in which more than one in eight was refused it is halved, else doubled;
+//! one in which nobody came says nothing. A few are always refused then, so no place stays empty for want of callers, and a refusal's
+//! cost stays small beside an upload's. Clients are told whole seconds, so those who were refused in one moment come back in as many
+//! small crowds as the line is seconds long.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

@@ -30,8 +30,8 @@ use crate::{
 const SOCKET_BUFFER: usize = 256 << 10;
 
 /// Its receive buffer where bodies are relayed to a store: while that stalls, these buffers are the largest memory of all, 160 MiB for a
-/// thousand streams (and 500 MiB with 256 KiB each). They cannot be made smaller later: what a client was granted and is then dropped is sent again
-/// after ever longer waits.
+/// thousand streams (500 MiB with 256 KiB each). They cannot be made smaller later: what a client was granted and is then dropped comes
+/// again after ever longer waits.
 const RELAYED_BUFFER: usize = 96 << 10;
 
 /// How many of those that were turned away are told so at once.

@@ -7,18 +7,7 @@ use super::*;
 use crate::testing::House;
 
 fn state(held: usize, promised: usize) -> State {
-    State {
-        held: [0, held, 0],
-        promised: [0, promised, 0],
-        waiting: [0; 3],
-        refused: [0; 3],
-        spent: [0; 3],
-        used_at: [None; 3],
-        until: Instant::now(),
-        questions: 0,
-        last_answer: Answer { question: 0, at: Instant::now(), of: [Answered::Enough; 3] },
-        pace: Pace::default(),
-    }
+    State { held: [0, held, 0], promised: [0, promised, 0], ..State::new() }
 }
 
 #[tokio::test]
