@@ -147,7 +147,22 @@ pub(super) enum Stalled {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::{super::http::FEW, *};
+    use crate::storage::conformance::{Body, content, frames};
+
+    #[tokio::test(start_paused = true)]
+    async fn while_a_store_takes_nothing_one_frame_waits_for_it_and_no_other_is_read() {
+        let (pipe, budget) = (Pipe::new(12, &Arc::new(AtomicUsize::new(FEW + 1))), Budget::new(1 << 20));
+        pipe.open(pipe.begin().unwrap());
+        let mut body = Body::new(frames(&content(12, 1), &[4])).announcing(12);
+        let (mut feed, mut hasher) = (Feed::new(&mut body), Hasher::new(false, false));
+        let limits = (&budget, Duration::from_secs(1));
+        let passed = pass_on(&pipe, &mut feed, &mut hasher, limits).await;
+        assert!(matches!(passed, Err(Poured::Stalled(Stalled::Store(_)))), "{passed:?}");
+        assert_eq!(feed.seal().size, 4);
+    }
 
     #[test]
     fn a_declared_payload_is_as_long_as_it_says_and_takes_no_memory() {
