@@ -244,7 +244,11 @@ mod tests {
     #[test]
     fn all_hours_that_are_touched_are_looked_at_the_last_one_first() {
         let hours = |from: &str, to: &str| -> Vec<String> {
-            let hour = |at: Timestamp| at.day_and_hour().1;
+            let hour = |at: Timestamp| {
+                let mut text = String::new();
+                at.push_day_and_hour(&mut text, ' ');
+                text.split_off("20261121 ".len())
+            };
             hours(from.parse().unwrap(), to.parse().unwrap()).map(hour).collect()
         };
         assert_eq!(hours("2026-11-21T04:55:00Z", "2026-11-21T05:05:00Z"), ["05", "04"]);

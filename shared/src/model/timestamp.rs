@@ -43,10 +43,15 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// The date and the hour, for names in storage: (`yyyymmdd`, `hh`).
-    pub fn day_and_hour(self) -> (String, String) {
+    /// Writes the date and the hour as names in storage have them: `yyyymmdd`, `between`, `hh`.
+    pub fn push_day_and_hour(self, text: &mut String, between: char) {
         let at = self.calendar();
-        (format!("{:04}{:02}{:02}", at.year(), u8::from(at.month()), at.day()), format!("{:02}", at.hour()))
+        let year = u32::try_from(at.year()).unwrap_or(0);
+        push_digits(text, year, 4);
+        push_digits(text, u8::from(at.month()).into(), 2);
+        push_digits(text, at.day().into(), 2);
+        text.push(between);
+        push_digits(text, at.hour().into(), 2);
     }
 
     fn calendar(self) -> OffsetDateTime {
@@ -54,6 +59,11 @@ impl Timestamp {
         let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         at + Duration::from_millis(self.0 % 1000)
     }
+}
+
+/// Writes the last `width` digits of a number.
+fn push_digits(text: &mut String, number: u32, width: u32) {
+    text.extend((0..width).rev().filter_map(|place| char::from_digit(number / 10_u32.pow(place) % 10, 10)));
 }
 
 fn millis(span: Duration) -> u64 {
@@ -94,6 +104,8 @@ mod tests {
     fn reads_what_it_writes() {
         let at = Timestamp::from_unix_ms(1_795_237_920_042);
         assert_eq!(at.to_string().parse(), Ok(at));
-        assert_eq!(at.day_and_hour(), ("20261121".to_owned(), "05".to_owned()));
+        let mut text = String::new();
+        at.push_day_and_hour(&mut text, '/');
+        assert_eq!(text, "20261121/05");
     }
 }

@@ -3,6 +3,8 @@
 
 use std::{fmt, str::FromStr};
 
+use uuid::Uuid;
+
 use super::text::in_json_as_text;
 
 /// A trace, the span that is speaking, and whether the trace is sampled.
@@ -28,13 +30,15 @@ impl TraceContext {
 
     /// The trace's id, 32 hexadecimal digits.
     pub fn trace_id(self) -> String {
-        format!("{:032x}", self.trace)
+        Uuid::from_u128(self.trace).as_simple().to_string()
     }
 }
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+        let trace = Uuid::from_u128(self.trace);
+        let flags = if self.sampled { "01" } else { "00" };
+        write!(f, "00-{}-{:016x}-{flags}", trace.as_simple(), self.span)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::model::{Scope, Timestamp, UploadId, derived_id};
 /// How many shards there are: S3 allows 3,500 puts a second for each prefix.
 const SHARDS: u8 = 16;
 
+/// Room for nearly all keys, in bytes.
+const ROOM: usize = 128;
+
 /// Names one object in a store; only this module makes them, so no key leaves its store's folder.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Arc<str>);
@@ -20,9 +23,14 @@ pub struct Key(Arc<str>);
 impl Key {
     /// Where the object of an upload is kept.
     pub fn object(scope: &Scope, id: UploadId) -> Self {
-        let (day, hour) = id.time().day_and_hour();
         let shard = id.as_bytes()[15] % SHARDS;
-        Self(format!("o/{shard:x}/{day}/{hour}/{}/{}/{id}", scope.org(), scope.project()).into())
+        let mut key = prefix_of_hour(shard, id.time());
+        for part in [scope.org(), scope.project()] {
+            key.push_str(part);
+            key.push('/');
+        }
+        key.push_str(Uuid::from(id).hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        Self(key.into())
     }
 
     /// Where the marker `id` is kept.
@@ -85,8 +93,7 @@ pub struct Prefix(Arc<str>);
 impl Prefix {
     /// All objects of one hour, shard by shard: sixteen prefixes.
     pub fn objects_of_hour(at: Timestamp) -> impl Iterator<Item = Self> {
-        let (day, hour) = at.day_and_hour();
-        (0..SHARDS).map(move |shard| Self(format!("o/{shard:x}/{day}/{hour}/").into()))
+        (0..SHARDS).map(move |shard| Self(prefix_of_hour(shard, at).into()))
     }
 
     /// All objects.
@@ -103,6 +110,17 @@ impl Prefix {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// How the keys of a shard's hour begin, with room for the rest. Made for every upload, so it is put together by hand.
+fn prefix_of_hour(shard: u8, at: Timestamp) -> String {
+    let mut prefix = String::with_capacity(ROOM);
+    prefix.push_str("o/");
+    prefix.extend(char::from_digit(shard.into(), 16));
+    prefix.push('/');
+    at.push_day_and_hour(&mut prefix, '/');
+    prefix.push('/');
+    prefix
 }
 
 /// The key is none of ours.

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -28,7 +29,8 @@ pub(super) struct Folders(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     durable: bool,
-    made: RwLock<HashSet<PathBuf>>,
+    /// By their paths as they are written, because a `Path` is hashed part by part.
+    made: RwLock<HashSet<OsString>>,
     making: Mutex<()>,
     waiting: Mutex<HashMap<PathBuf, Vec<oneshot::Sender<Verdict>>>>,
 }
@@ -66,13 +68,13 @@ impl Folders {
         if made.len() >= REMEMBERED {
             made.clear();
         }
-        made.insert(folder.to_owned());
+        made.insert(folder.into());
         Ok(())
     }
 
     /// Looks at the disk again when a folder is next to be made.
     pub(super) fn forget(&self, folder: &Path) {
-        self.0.made.write().unwrap_or_else(PoisonError::into_inner).remove(folder);
+        self.0.made.write().unwrap_or_else(PoisonError::into_inner).remove(folder.as_os_str());
     }
 
     /// Syncs a folder, or joins those who wait for its next sync. To be called on a blocking thread, after the rename.
@@ -100,7 +102,7 @@ impl Folders {
 impl Inner {
     /// Whether a folder was made before.
     fn knows(&self, folder: &Path) -> bool {
-        self.made.read().unwrap_or_else(PoisonError::into_inner).contains(folder)
+        self.made.read().unwrap_or_else(PoisonError::into_inner).contains(folder.as_os_str())
     }
 
     /// One sync for all who wait; says whether others have come meanwhile.

@@ -39,8 +39,10 @@ impl Stage {
     /// Makes an empty staged file.
     pub(super) fn create(&self) -> io::Result<Staged> {
         let name = Uuid::from_u128(fastrand::u128(..));
-        let shard = self.root.join(format!("{:02x}", name.as_bytes()[0]));
-        let path = shard.join(name.to_string());
+        let mut text = Uuid::encode_buffer();
+        let text = name.hyphenated().encode_lower(&mut text);
+        let shard = self.root.join(text.split_at(2).0);
+        let path = shard.join(text);
         let open = || OpenOptions::new().write(true).create_new(true).open(&path);
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

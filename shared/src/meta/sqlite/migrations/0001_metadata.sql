@@ -14,11 +14,12 @@ CREATE TABLE scopes (
     UNIQUE (org, project)
 ) STRICT;
 
--- What became of every upload. A row is written once, and changes only from stored to deleted.
+-- What became of every upload. A row is written once, and changes only from stored to deleted. (A state is compared three times,
+-- because for a list of three SQLite would make a table at each row.)
 CREATE TABLE ledger (
     id     BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     scope  INTEGER NOT NULL,
-    state  TEXT NOT NULL CHECK (state IN ('stored', 'failed', 'deleted')),
+    state  TEXT NOT NULL CHECK (state = 'stored' OR state = 'failed' OR state = 'deleted'),
     purged INTEGER NOT NULL DEFAULT 0 CHECK (purged IN (0, 1)),
     size   INTEGER NOT NULL CHECK (size >= 0),
     at     INTEGER NOT NULL,
