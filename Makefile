@@ -56,5 +56,5 @@ bench: build ## measure beside others, and write benchmarks/results; takes an ho
 	tests/install
 	benchmarks/peers/install
 	$(CARGO) build --release --locked -p headworks-ingest -p headworks-processor -p headworks-tests --bins
-	for what in run drain scale journey burst memory; do \
+	for what in run drain scale journey burst memory stall; do \
 		$(CARGO) run --release --locked -p headworks-benchmarks -- $$what --write || exit 1; done

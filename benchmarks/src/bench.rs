@@ -7,7 +7,7 @@ use clap::Args;
 use crate::{
     burst::{self, Manners},
     fleet::{Programs, drain, journey, scale},
-    memory::{self, Way},
+    memory::{self, Way, stall},
     page::Page,
     subjects::{Paths, TOUCHED},
     turns,
@@ -226,6 +226,45 @@ impl Memory {
         Self::PAGE.tell(
             &memory::table(&all),
             &[memory::plot(&all)],
+            self.common.repetitions,
+            &skipped,
+            self.common.write,
+        )
+    }
+}
+
+/// What a store costs that stalls.
+#[derive(Args)]
+pub(crate) struct Stall {
+    /// Only this way (repeatable).
+    #[arg(long, value_name = "WAY")]
+    way: Vec<Way>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Stall {
+    const PAGE: Page = Page {
+        name: "stall",
+        title: "A store that stalls under 1,000 streams",
+        notes: &[
+            "A thousand clients send 16 MiB each, as fast as they can, to a server that hands them on to S3. After three seconds the S3 server stands \
+             still for six (SIGSTOP); then it goes on, and all uploads must be taken.",
+            "RSS is the server's own, the most of these six seconds. *In sockets* is what the kernel keeps for its connections, to the clients and to the \
+             store, as `ss -m` tells it at their end.",
+            "The peer holds at most one part of 5 MiB on its way for each stream, besides the one that it gathers.",
+        ],
+    };
+
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+        let (ways, skipped) = able(super::wanted(&self.way), stall::missing);
+        let (programs, disk) = (self.common.programs(), PathBuf::from("target"));
+        let all =
+            turns::take(&ways, self.common.repetitions, async |way| stall::once(way, &programs, &disk).await);
+        let all = all.await?;
+        Self::PAGE.tell(
+            &stall::table(&all),
+            &[stall::plot(&all)],
             self.common.repetitions,
             &skipped,
             self.common.write,

@@ -58,6 +58,8 @@ enum Command {
     Burst(bench::Burst),
     /// What a stream costs in memory.
     Memory(bench::Memory),
+    /// What a store costs that stalls.
+    Stall(bench::Stall),
     /// As much of S3 as an upload needs, for `memory`.
     #[command(hide = true)]
     Sink(memory::Helper),
@@ -125,6 +127,7 @@ async fn obey(command: Command) -> anyhow::Result<()> {
         Command::Journey(args) => args.run().await,
         Command::Burst(args) => args.run().await,
         Command::Memory(args) => args.run().await,
+        Command::Stall(args) => args.run().await,
         Command::Sink(helper) => memory::sink(helper.listen).await,
         Command::WriteMultipart(helper) => memory::write_multipart(helper.listen).await,
         Command::S3sFs(helper) => subjects::s3s_fs(helper).await,

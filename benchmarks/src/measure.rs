@@ -50,6 +50,11 @@ impl Tree {
     }
 }
 
+/// Bytes in MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 /// CPU seconds of the load generator itself.
 ///
 /// # Errors

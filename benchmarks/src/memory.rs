@@ -1,6 +1,7 @@
 //! What a stream costs in memory: a thousand at once, each of 16 MiB, into files and to a store that speaks S3.
 
 mod sink;
+pub(crate) mod stall;
 mod write_multipart;
 
 use std::{fmt, fs, net::SocketAddr, path::Path, process::Command, time::Duration};
@@ -15,7 +16,7 @@ pub(crate) use self::{sink::serve as sink, write_multipart::serve as write_multi
 use crate::{
     fleet::{Fleet, Programs, Store},
     load::{self, Framing, Plan},
-    measure::peak_during,
+    measure::{mib, peak_during},
     page::{median, spread},
     plot::{Panel, Plot},
     subjects::process::{Process, Ready, free_address},
@@ -113,8 +114,9 @@ fn plan(way: Way, target: SocketAddr) -> Plan {
 struct Subject {
     process: Process,
     address: SocketAddr,
+    /// What takes the bytes in the end, and where.
+    store: Option<(Process, SocketAddr)>,
     _fleet: Option<Fleet>,
-    _sink: Option<Process>,
 }
 
 impl Subject {
@@ -122,16 +124,17 @@ impl Subject {
         if way == Way::Files {
             let fleet = Fleet::start(programs, Store::Files(folder.path())).await?;
             let (process, address) = fleet.ingest().await?;
-            return Ok(Self { process, address, _fleet: Some(fleet), _sink: None });
+            return Ok(Self { process, address, store: None, _fleet: Some(fleet) });
         }
-        let (sink, store) = helper("sink", &[], folder.path()).await?;
+        let (sink, at) = helper("sink", &[], folder.path()).await?;
+        let store = Some((sink, at));
         if way == Way::WriteMultipart {
-            let (process, address) = helper("write-multipart", &variables(store), folder.path()).await?;
-            return Ok(Self { process, address, _fleet: None, _sink: Some(sink) });
+            let (process, address) = helper("write-multipart", &variables(at), folder.path()).await?;
+            return Ok(Self { process, address, store, _fleet: None });
         }
-        let fleet = Fleet::start(programs, Store::S3(store)).await?;
+        let fleet = Fleet::start(programs, Store::S3(at)).await?;
         let (process, address) = fleet.ingest().await?;
-        Ok(Self { process, address, _fleet: Some(fleet), _sink: Some(sink) })
+        Ok(Self { process, address, store, _fleet: Some(fleet) })
     }
 }
 
@@ -155,7 +158,6 @@ pub(crate) fn table(all: &[(Way, Vec<Sample>)]) -> String {
         "| way | KiB per stream | least–most | peak RSS MiB | before MiB | MB/s | CPU s / GB |\n\
          |---|---:|---:|---:|---:|---:|---:|\n",
     );
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     for (way, samples) in all {
         table += &format!(
             "| {way} | {:.0} | {} | {:.0} | {:.0} | {:.0} | {:.2} |\n",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     machine::Machine,
+    measure::mib,
     page::middle,
     plot::{Panel, Plot},
     runner::{Sample, Series},
@@ -135,10 +136,6 @@ fn row(unit: Unit, series: &Series, nginx: Option<&Series>) -> [String; 12] {
         format!("{:.3}", median(series, |sample| sample.own_cpu_seconds / work(unit, sample))),
         format!("{:.1}", median(series, |sample| mib(sample.peak.own))),
     ]
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }
 
 fn none() -> String {

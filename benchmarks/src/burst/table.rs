@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Manners, Sample};
 use crate::{
     load::Tally,
+    measure::mib,
     page::{median, spread},
     plot::{Panel, Plot},
 };
@@ -101,8 +102,4 @@ fn normal_again(samples: &[Sample]) -> String {
     let all: Option<Vec<f64>> = samples.iter().map(|it| Some(it.normal_again?.as_secs_f64())).collect();
     let longest = |all: Vec<f64>| all.into_iter().fold(0.0, f64::max);
     all.map_or_else(|| "never".into(), |all| format!("{:.1}", longest(all)))
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }

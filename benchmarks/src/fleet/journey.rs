@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use super::{Fleet, Programs, Store, peers::Peer, rows, s3};
 use crate::{
     load::{self, Plan, Remembered, Tally},
-    measure::{Tree, own_cpu_seconds, peak_during},
+    measure::{Tree, mib, own_cpu_seconds, peak_during},
     page::{median, spread},
     plot::{Panel, Plot},
     subjects::{Place, process::Process},
@@ -192,7 +192,7 @@ pub(crate) async fn once(way: Way, programs: &Programs) -> anyhow::Result<Sample
         worker: line.worker.tree().cpu_seconds()?,
         servers: servers()? - before.1,
         generator,
-        peak_mib: peak.subject as f64 / f64::from(1 << 20),
+        peak_mib: mib(peak.subject),
     })
 }
 

@@ -57,6 +57,12 @@ impl Process {
         Tree::of([self.child.id()])
     }
 
+    /// Stops it in the middle of whatever it does, for as long as what is returned is kept.
+    pub(crate) fn pause(&self) -> Paused {
+        signal(self.child.id(), Signal::STOP);
+        Paused(self.child.id())
+    }
+
     /// Waits until `path` is answered, and well if that is `needed`.
     ///
     /// # Errors
@@ -115,6 +121,17 @@ impl Drop for Process {
             family.into_iter().for_each(|pid| signal(pid, Signal::KILL));
             drop(self.child.wait());
         }
+    }
+}
+
+/// A process that stands still.
+#[derive(Debug)]
+#[must_use = "the process goes on when it is dropped"]
+pub(crate) struct Paused(u32);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        signal(self.0, Signal::CONT);
     }
 }
 
