@@ -212,7 +212,7 @@ impl Memory {
         notes: &[
             "Growth of the resident set from before the load to its peak, looked at every 50 ms, for each stream. All streams begin at once.",
             "S3 is a server that throws the bytes away, so that the way to it is what is measured. Files are written to disk and not synced.",
-            "The peer's server holds at most one part of 5 MiB on its way for each stream, besides the one that it gathers. It makes no checksum and queues no job.",
+            "The peer's server holds one part of 5 MiB for each stream, and gathers no next one while that is on its way. It makes no checksum and queues no job.",
         ],
     };
 
@@ -252,7 +252,9 @@ impl Stall {
              still for six (SIGSTOP); then it goes on, and all uploads must be taken.",
             "RSS is the server's own, the most of these six seconds. *In sockets* is what the kernel keeps for its connections, to the clients and to the \
              store, as `ss -m` tells it at their end.",
-            "The peer holds at most one part of 5 MiB on its way for each stream, besides the one that it gathers.",
+            "Bodies whose length is told come evenly. Of the others those come first whose parts have room in the budget, so some two hundred have ended when \
+             the store stalls (by their rate in `memory`), and their sockets keep nothing.",
+            "The peer holds one part of 5 MiB for each stream, and gathers no next one while that is on its way.",
         ],
     };
 

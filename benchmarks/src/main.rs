@@ -60,10 +60,10 @@ enum Command {
     Memory(bench::Memory),
     /// What a store costs that stalls.
     Stall(bench::Stall),
-    /// As much of S3 as an upload needs, for `memory`.
+    /// As much of S3 as an upload needs, for `memory` and `stall`.
     #[command(hide = true)]
     Sink(memory::Helper),
-    /// A server over `object_store`'s `WriteMultipart`, for `memory`.
+    /// A server over `object_store`'s `WriteMultipart`, for `memory` and `stall`.
     #[command(hide = true)]
     WriteMultipart(memory::Helper),
     /// The library `s3s-fs` as a server, for `run`.

@@ -15,7 +15,7 @@ use crate::{
     plot::{Panel, Plot},
 };
 
-/// How long bodies flow before the store stalls: until all clients are there, and long before any has ended.
+/// How long bodies flow before the store stalls: until all clients are there, and long before any has ended of those that come evenly.
 const FLOWS: Duration = Duration::from_secs(3);
 
 /// How long it stalls: shorter than any deadline, longer than it takes all buffers to fill.
@@ -33,7 +33,7 @@ pub(crate) struct Sample {
 }
 
 /// What the kernel keeps for sockets, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sockets {
     came: u64,
     going: u64,
@@ -71,10 +71,11 @@ pub(crate) async fn once(way: Way, programs: &Programs, disk: &Path) -> anyhow::
 fn sockets(address: SocketAddr, store: SocketAddr) -> anyhow::Result<Sockets> {
     let of_these = format!("( sport = :{} or dport = :{} )", address.port(), store.port());
     let said = Command::new("ss").args(["-tmnH", &of_these]).output().context("run ss, of iproute2")?;
-    Ok(String::from_utf8_lossy(&said.stdout).lines().filter_map(skmem).fold(
-        Sockets::default(),
-        |all, one| Sockets { came: all.came + one.came, going: all.going + one.going },
-    ))
+    anyhow::ensure!(said.status.success(), "ss: {}", String::from_utf8_lossy(&said.stderr).trim());
+    let text = String::from_utf8_lossy(&said.stdout);
+    let sockets = text.lines().filter_map(skmem);
+    let all = sockets.reduce(|all, one| Sockets { came: all.came + one.came, going: all.going + one.going });
+    all.context("ss tells of no socket")
 }
 
 /// Reads `skmem:(r<bytes that came>,rb<limit>,…,w<bytes that go>,…)`, as ss(8) has it.
