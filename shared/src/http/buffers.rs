@@ -11,7 +11,8 @@ use std::sync::{
 /// The user-space read buffers of all connections together should come to this, in bytes, until there are so many that each has the least.
 const OF_ALL: usize = 4 << 20;
 
-/// hyper's least bound: it must hold the largest head.
+/// hyper's least bound: it must hold the largest head. With 64 KiB a thousand fast streams take half as much memory again, and are no
+/// faster.
 const LEAST_BOUND: usize = 40 << 10;
 
 /// hyper's largest: a lone stream wakes up a quarter as often as with 128 KiB, and costs 40 % less CPU; more is no faster.
