@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use anyhow::Context as _;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::{STREAMS, Subject, Way, plan};
 use crate::{
@@ -23,6 +23,9 @@ const STALLS: Duration = Duration::from_secs(6);
 
 /// How often memory is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How long `ss` may take. The store stands still meanwhile.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// One run.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +48,9 @@ struct Sockets {
 /// When something does not start, or a body is not taken; or when the way has no store that could stall.
 pub(crate) async fn once(way: Way, programs: &Programs, disk: &Path) -> anyhow::Result<Sample> {
     let folder = tempfile::Builder::new().prefix("headworks-bench-").tempdir_in(disk)?;
-    let Subject { process, address, store, _fleet } = Subject::start(way, programs, &folder).await?;
-    let (sink, store) = store.context("files do not stall")?;
-    let tree = process.tree();
+    let subject = Subject::start(way, programs, &folder).await?;
+    let (sink, store) = subject.store.as_ref().context("files do not stall")?;
+    let tree = subject.process.tree();
     let before = tree.resident_bytes();
     let watch = async {
         sleep(FLOWS).await;
@@ -58,19 +61,21 @@ pub(crate) async fn once(way: Way, programs: &Programs, disk: &Path) -> anyhow::
             ticks.tick().await;
             most = most.max(tree.resident_bytes());
         }
-        anyhow::Ok((most, sockets(address, store)?))
+        anyhow::Ok((most, sockets(subject.address, *store).await?))
     };
-    let (loaded, seen) = tokio::join!(load::run(plan(way, address)), watch);
-    let (stalled, sockets) = seen?;
+    let (loaded, seen) = tokio::join!(load::run(plan(way, subject.address)), watch);
     let tally = loaded?.tally;
+    let (stalled, sockets) = seen?;
     anyhow::ensure!(tally.acknowledged() == u64::from(STREAMS), "not all were taken: {:?}", tally.errors());
     Ok(Sample { before, stalled, sockets })
 }
 
 /// What the sockets keep of a process that listens at `address` and speaks with `store`.
-fn sockets(address: SocketAddr, store: SocketAddr) -> anyhow::Result<Sockets> {
+async fn sockets(address: SocketAddr, store: SocketAddr) -> anyhow::Result<Sockets> {
     let of_these = format!("( sport = :{} or dport = :{} )", address.port(), store.port());
-    let said = Command::new("ss").args(["-tmnH", &of_these]).output().context("run ss, of iproute2")?;
+    let mut command = tokio::process::Command::new("ss");
+    let said = command.args(["-tmnH", &of_these]).kill_on_drop(true).output();
+    let said = timeout(ANSWER, said).await.context("ss does not end")?.context("run ss, of iproute2")?;
     anyhow::ensure!(said.status.success(), "ss: {}", String::from_utf8_lossy(&said.stderr).trim());
     let text = String::from_utf8_lossy(&said.stdout);
     let sockets = text.lines().filter_map(skmem);

@@ -246,8 +246,8 @@ mod tests {
         let hours = |from: &str, to: &str| -> Vec<String> {
             let hour = |at: Timestamp| {
                 let mut text = String::new();
-                at.push_day_and_hour(&mut text, ' ');
-                text.split_off("20261121 ".len())
+                at.push_day_and_hour(&mut text);
+                text.split_off("20261121/".len())
             };
             hours(from.parse().unwrap(), to.parse().unwrap()).map(hour).collect()
         };

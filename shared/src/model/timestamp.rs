@@ -43,14 +43,14 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Writes the date and the hour as names in storage have them: `yyyymmdd`, `between`, `hh`.
-    pub fn push_day_and_hour(self, text: &mut String, between: char) {
+    /// Writes the date and the hour as names in storage have them: `yyyymmdd/hh`.
+    pub fn push_day_and_hour(self, text: &mut String) {
         let at = self.calendar();
         let year = u32::try_from(at.year()).unwrap_or(0);
         push_digits(text, year, 4);
         push_digits(text, u8::from(at.month()).into(), 2);
         push_digits(text, at.day().into(), 2);
-        text.push(between);
+        text.push('/');
         push_digits(text, at.hour().into(), 2);
     }
 
@@ -105,7 +105,7 @@ mod tests {
         let at = Timestamp::from_unix_ms(1_795_237_920_042);
         assert_eq!(at.to_string().parse(), Ok(at));
         let mut text = String::new();
-        at.push_day_and_hour(&mut text, '/');
+        at.push_day_and_hour(&mut text);
         assert_eq!(text, "20261121/05");
     }
 }

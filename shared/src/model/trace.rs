@@ -30,12 +30,13 @@ impl TraceContext {
 
     /// The trace's id, 32 hexadecimal digits.
     pub fn trace_id(self) -> String {
-        Uuid::from_u128(self.trace).as_simple().to_string()
+        format!("{:032x}", self.trace)
     }
 }
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The digits are those of `{:032x}`; a number of 128 bits is slow to format, and every upload is told with its trace.
         let trace = Uuid::from_u128(self.trace);
         let flags = if self.sampled { "01" } else { "00" };
         write!(f, "00-{}-{:016x}-{flags}", trace.as_simple(), self.span)

@@ -118,7 +118,7 @@ fn prefix_of_hour(shard: u8, at: Timestamp) -> String {
     prefix.push_str("o/");
     prefix.extend(char::from_digit(shard.into(), 16));
     prefix.push('/');
-    at.push_day_and_hour(&mut prefix, '/');
+    at.push_day_and_hour(&mut prefix);
     prefix.push('/');
     prefix
 }
