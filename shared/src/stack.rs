@@ -25,7 +25,7 @@ use crate::{
         self, JobQueue as _,
         memory::MemoryQueue,
         redis::{OpenError as RedisError, Options as RedisOptions, RedisQueue},
-        sqlite::{SqliteQueue, peek_depth, waiting},
+        sqlite::{SqliteQueue, Writing, peek_depth, waiting},
     },
     resilience::{Guard, RetriesOf, Rule},
     shutdown::Tasks,
@@ -205,7 +205,13 @@ async fn open_queue(
     match queue.url.scheme() {
         "memory" => Ok(Arc::new(MemoryQueue::new(rules))),
         "sqlite" => {
-            let opened = SqliteQueue::open(&in_dir(&site.data_dir, &queue.url), rules, clock.clone());
+            // Who does not wait for a disk to keep an upload need not wait for the queue to keep its job.
+            let writing = match settings.storage.durability {
+                Durability::Fsync => Writing::Through,
+                Durability::None => Writing::Behind,
+            };
+            let opened =
+                SqliteQueue::open(&in_dir(&site.data_dir, &queue.url), rules, writing, clock.clone());
             Ok(Arc::new(opened.map_err(|source| OpenError::failed("queue", source))?))
         }
         "redis" | "rediss" => {

@@ -365,8 +365,10 @@ impl Credit {
     /// # Errors
     /// When the queue cannot be reached, or (after the grant lapsed) is full.
     pub async fn spend(mut self, job: Job) -> Result<(), Error> {
-        let holder = self.credits.holder.clone();
-        self.credits.queue.push(job, Some(&holder)).await?;
+        let (credits, job) = (Arc::clone(&self.credits), Arc::new(job));
+        if !credits.queue.hand_over(&job, &credits.holder) {
+            credits.queue.push(Arc::unwrap_or_clone(job), Some(&credits.holder)).await?;
+        }
         self.spent = true;
         let mut state = self.credits.state();
         let of = self.priority.index();

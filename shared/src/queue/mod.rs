@@ -40,6 +40,13 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
     /// [`Error::Full`] when there is no credit and no room. The credit, if there was one, is not spent by an error.
     async fn push(&self, job: Job, holder: Option<&Holder>) -> Result<(), Error>;
 
+    /// Takes a job over that `holder` has a credit for, at once and without an answer from anywhere, where the queue was told that it
+    /// may lose with its process what came in its last moment; [`Self::incarnation`] shows it then. While the process lives the job is
+    /// not lost: what cannot be kept now is tried again. `false`, and nothing happened, where the job is to be pushed.
+    fn hand_over(&self, _job: &Arc<Job>, _holder: &Holder) -> bool {
+        false
+    }
+
     /// Takes up to `max` jobs in the order 8 high : 3 normal : 1 low, oldest first within each, and answers for them for
     /// [`Settings::lease`]. Waits up to `wait` for the first one; an empty answer is no error. Delayed jobs whose time has come
     /// and leases that lapsed are in line again, the latter with one more delivery.

@@ -9,6 +9,11 @@
 //! the order of arrival, or delayed until its time; the count of deliveries is written with each claim, so a job that kills
 //! the process shows at the next start. When the file cannot be written, all who wait are told [`Error::Unavailable`], and
 //! the rules start again from the file: leases and credits lapse, nothing that was answered is lost.
+//!
+//! [`Writing::Behind`] lets uploads hand their jobs over instead of pushing them: some milliseconds later they are in the file, and
+//! until then they are lost with the process. It shows in the file's name, and the sweep makes them again ([ADR 12]).
+//!
+//! [ADR 12]: ../../../../docs/adr/0012-without-syncs-jobs-are-written-behind.md
 
 mod journal;
 mod peek;
@@ -19,7 +24,10 @@ mod writer;
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -29,7 +37,10 @@ use async_trait::async_trait;
 use tokio::{sync::oneshot, time::timeout};
 
 pub use self::peek::{peek_depth, waiting};
-use self::{request::Request, writer::Writer};
+use self::{
+    request::{Handed, Message, Request},
+    writer::{Behind, Writer},
+};
 use super::{
     Claimed, Depth, Error, Grant, Holder, JobQueue, Settings, Ticket,
     state::State,
@@ -45,13 +56,24 @@ const WAITING: usize = 4096;
 /// The longest wait for an answer, the wait for a job not counted.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// When an upload may go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Writing {
+    /// When its job is in the file.
+    Through,
+    /// At once.
+    Behind,
+}
+
 /// The handle. Dropping it writes what was accepted, and closes the file.
 #[derive(Debug)]
 pub struct SqliteQueue {
-    requests: Sender<Request>,
+    requests: Sender<Message>,
     bell: Arc<Bell>,
     lease: Duration,
     incarnation: String,
+    /// Whether jobs are taken over at present.
+    takes_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -61,25 +83,30 @@ impl SqliteQueue {
     ///
     /// # Errors
     /// When the file cannot be opened or read, or was made by a newer Headworks.
-    pub fn open(path: &Path, settings: Settings, clock: Clock) -> Result<Self, Error> {
+    pub fn open(path: &Path, settings: Settings, writing: Writing, clock: Clock) -> Result<Self, Error> {
         let (requests, accepted) = async_channel::bounded(WAITING);
         let bell = Arc::new(Bell::default());
         let connection = journal::open(path).map_err(unavailable)?;
         let incarnation = journal::incarnation(&connection).map_err(unavailable)?;
         let mut writer = Writer::new(connection, State::new(settings), clock, Arc::clone(&bell));
         writer.load().map_err(unavailable)?;
+        let takes_over = Arc::new(AtomicBool::new(false));
+        if writing == Writing::Behind {
+            let behind = Behind { name: incarnation.clone(), open: Arc::clone(&takes_over) };
+            writer.write_behind(behind).map_err(unavailable)?;
+        }
         let back = requests.downgrade();
         let thread = thread::Builder::new()
             .name("queue".to_owned())
             .spawn(move || writer.run(&accepted, &back))
             .map_err(unavailable)?;
-        Ok(Self { requests, bell, lease: settings.lease, incarnation, thread: Some(thread) })
+        Ok(Self { requests, bell, lease: settings.lease, incarnation, takes_over, thread: Some(thread) })
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Error> {
         let (answer, heard) = oneshot::channel();
         let asked = async {
-            self.requests.send(request(answer)).await.map_err(|_| NoAnswer::Ended)?;
+            self.requests.send(Message::Ask(request(answer))).await.map_err(|_| NoAnswer::Ended)?;
             heard.await.map_err(|_| NoAnswer::Unwritten)
         };
         timeout(DEADLINE, asked).await.unwrap_or(Err(NoAnswer::Late)).map_err(unavailable)
@@ -100,6 +127,15 @@ impl JobQueue for SqliteQueue {
         let payload = json::to_string(&job.payload).map_err(unavailable)?;
         let (job, holder) = (Arc::new(job), holder.cloned());
         Ok(self.ask(|answer| Request::Push { job, payload, holder, answer }).await??)
+    }
+
+    fn hand_over(&self, job: &Arc<Job>, holder: &Holder) -> bool {
+        if !self.takes_over.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Ok(payload) = json::to_string(&job.payload) else { return false };
+        let handed = Handed { job: Arc::clone(job), payload, holder: holder.clone(), placed: false };
+        self.requests.try_send(Message::HandOver(handed)).is_ok()
     }
 
     async fn claim(&self, max: usize, wait: Duration) -> Result<Vec<Claimed>, Error> {

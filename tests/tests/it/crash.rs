@@ -147,10 +147,20 @@ async fn compare(headworks: &Headworks, seed: u64, objects: &HashMap<String, Val
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() -> Result<()> {
+    crash_and_settle("fsync").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_either_where_jobs_are_written_behind() -> Result<()> {
+    crash_and_settle("none").await
+}
+
+async fn crash_and_settle(durability: &str) -> Result<()> {
     let seed = seed()?;
     let mut random = Rng::with_seed(seed);
     let receiver = Receiver::start(&[]).await?;
     let config = Receiver::wired(receiver.address(), Config::new()?, &["object.stored"]);
+    let config = config.text("storage.durability", durability);
     let config = config.text("notify.timeout", "1s").set("notify.concurrency", 32);
     let (tell, server) = watch::channel(Server { address: None, last: false });
     let mut uploaders = JoinSet::new();

@@ -54,6 +54,13 @@ pub(super) fn incarnation(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT name FROM incarnation", [], |row| row.get(0))
 }
 
+/// Gives the file a name; without one, a name that it never had.
+pub(super) fn rename(connection: &Connection, name: Option<&str>) -> rusqlite::Result<()> {
+    connection
+        .execute("UPDATE incarnation SET name = coalesce(?1, lower(hex(randomblob(16))))", [name])
+        .map(drop)
+}
+
 /// One transaction. Dropped before its commit, it changes nothing.
 pub(super) struct Journal<'c> {
     transaction: Transaction<'c>,

@@ -8,7 +8,24 @@ use tokio::{sync::oneshot::Sender, time::Instant};
 use super::super::{Claimed, Depth, Grant, Holder, Ticket, state::Full, wait::Found};
 use crate::model::Job;
 
-/// One call of the seam.
+/// A job that was taken over, until it is in the file.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) job: Arc<Job>,
+    pub(super) payload: String,
+    pub(super) holder: Holder,
+    /// Whether it is in line, and in the transaction that is under way.
+    pub(super) placed: bool,
+}
+
+/// What comes to the thread.
+#[derive(Debug)]
+pub(super) enum Message {
+    HandOver(Handed),
+    Ask(Request),
+}
+
+/// One call of the seam that is answered.
 #[derive(Debug)]
 pub(super) enum Request {
     Hold { holder: Holder, want: [usize; 3], answer: Sender<Grant> },
@@ -49,11 +66,11 @@ impl Answer {
 pub(super) struct Taken {
     claimed: Vec<Claimed>,
     next: Option<Instant>,
-    back: WeakSender<Request>,
+    back: WeakSender<Message>,
 }
 
 impl Taken {
-    pub(super) fn new(claimed: Vec<Claimed>, next: Option<Instant>, back: WeakSender<Request>) -> Self {
+    pub(super) fn new(claimed: Vec<Claimed>, next: Option<Instant>, back: WeakSender<Message>) -> Self {
         Self { claimed, next, back }
     }
 
@@ -70,7 +87,8 @@ impl Drop for Taken {
         if let Some(requests) = self.back.upgrade() {
             let tickets = self.claimed.iter().map(|one| one.ticket).collect();
             let (answer, _) = tokio::sync::oneshot::channel();
-            drop(requests.try_send(Request::Again { tickets, delay: Duration::ZERO, tried: false, answer }));
+            let again = Request::Again { tickets, delay: Duration::ZERO, tried: false, answer };
+            drop(requests.try_send(Message::Ask(again)));
         }
     }
 }

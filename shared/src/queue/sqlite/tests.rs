@@ -17,7 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const START: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 
 fn open(folder: &TempDir, clock: &Clock) -> SqliteQueue {
-    SqliteQueue::open(&folder.path().join("queue.db"), SETTINGS, clock.clone()).expect("open the queue")
+    open_to(Writing::Through, folder, clock)
+}
+
+fn open_to(writing: Writing, folder: &TempDir, clock: &Clock) -> SqliteQueue {
+    let path = folder.path().join("queue.db");
+    SqliteQueue::open(&path, SETTINGS, writing, clock.clone()).expect("open the queue")
 }
 
 async fn claim(queue: &SqliteQueue, max: usize) -> Vec<Claimed> {
@@ -43,13 +48,15 @@ fn id(n: u64) -> crate::model::UploadId {
 async fn keeps_every_promise_of_the_seam() {
     let folder = tempfile::tempdir().expect("a folder");
     let count = std::sync::atomic::AtomicUsize::new(0);
-    conformance::suite(async |settings| {
-        let n = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = folder.path().join(format!("{n}.db"));
-        Arc::new(SqliteQueue::open(&path, settings, Clock::system()).expect("open the queue"))
-            as Arc<dyn JobQueue>
-    })
-    .await;
+    for writing in [Writing::Through, Writing::Behind] {
+        conformance::suite(async |settings| {
+            let n = count.fetch_add(1, Ordering::Relaxed);
+            let path = folder.path().join(format!("{n}.db"));
+            Arc::new(SqliteQueue::open(&path, settings, writing, Clock::system()).expect("open the queue"))
+                as Arc<dyn JobQueue>
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
@@ -91,11 +98,16 @@ async fn what_was_answered_survives_a_kill() {
     let claimed = claim(&queue, 2).await;
     queue.done(&[claimed[0].ticket]).await.expect("done");
     // What a process that is killed now leaves behind.
-    for file in ["queue.db", "queue.db-wal"] {
-        fs::copy(folder.path().join(file), killed.path().join(file)).expect("copy the file");
-    }
+    copy(&folder, &killed);
     push(&queue, 3..4).await;
     assert_eq!(told(&claim(&open(&killed, &clock), 9).await), [(id(1), 0, 2), (id(2), 0, 1)]);
+}
+
+/// What a process would find if this one were killed now.
+fn copy(folder: &TempDir, to: &TempDir) {
+    for file in ["queue.db", "queue.db-wal"] {
+        fs::copy(folder.path().join(file), to.path().join(file)).expect("copy the file");
+    }
 }
 
 #[tokio::test]
@@ -213,4 +225,75 @@ async fn a_file_has_one_name_for_ever_and_another_file_another() {
     let name = open(&folder, &clock).incarnation().await.expect("a name");
     assert_eq!(open(&folder, &clock).incarnation().await.expect("a name"), name);
     assert_ne!(open(&other, &clock).incarnation().await.expect("a name"), name);
+}
+
+fn hand_over(queue: &SqliteQueue, n: u64) -> bool {
+    queue.hand_over(&Arc::new(job(n, Priority::Normal)), &holder(1))
+}
+
+async fn name(queue: &SqliteQueue) -> String {
+    queue.incarnation().await.expect("a name")
+}
+
+#[tokio::test]
+async fn a_job_that_is_handed_over_spends_its_credit_and_is_in_line() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::system());
+    let queue = open_to(Writing::Behind, &folder, &clock);
+    assert_eq!(queue.hold_credits(&holder(1), [0, 2, 0]).await.expect("hold credits").held, [0, 2, 0]);
+    assert!(hand_over(&queue, 1) && hand_over(&queue, 1), "the second is the same job");
+    let depth = queue.depth().await.expect("depth");
+    assert_eq!((depth.ready, depth.credited), ([0, 1, 0], [0, 0, 0]));
+    assert_eq!(told(&claim(&queue, 9).await), [(id(1), 0, 1)]);
+    drop(queue);
+    assert!(!hand_over(&open(&folder, &clock), 2), "who waits for the file pushes");
+}
+
+#[tokio::test]
+async fn a_file_that_may_lack_jobs_has_another_name() {
+    let (folder, killed) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let clock = Clock::manual(START);
+    let first = name(&open(&folder, &clock)).await;
+    let queue = open_to(Writing::Behind, &folder, &clock);
+    assert_eq!(name(&queue).await, first);
+    assert!(hand_over(&queue, 1));
+    copy(&folder, &killed);
+    drop(queue);
+    for writing in [Writing::Through, Writing::Behind] {
+        assert_ne!(name(&open_to(writing, &killed, &clock)).await, first, "killed");
+        let queue = open_to(writing, &folder, &clock);
+        assert_eq!(name(&queue).await, first, "ended with all jobs in the file");
+        assert_eq!(queue.depth().await.expect("depth").ready, [0, 1, 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_was_handed_over_is_kept_while_the_file_cannot_be_written() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::system());
+    let queue = open_to(Writing::Behind, &folder, &clock);
+    let first = name(&queue).await;
+    let other = Connection::open(folder.path().join("queue.db")).expect("open the file");
+    other.execute_batch("ALTER TABLE jobs RENAME TO away").expect("rename the table");
+    assert!(hand_over(&queue, 1), "nobody knows yet");
+    until("refused", || !hand_over(&queue, 2)).await;
+    other.execute_batch("ALTER TABLE away RENAME TO jobs").expect("rename the table");
+    until("taken again", || hand_over(&queue, 3)).await;
+    let ids: Vec<_> = claim(&queue, 9).await.iter().map(|one| one.job.id).collect();
+    assert!(ids.contains(&id(1)) && ids.contains(&id(3)), "{ids:?}");
+    drop(queue);
+    assert_eq!(name(&open(&folder, &clock)).await, first, "nothing was lost");
+
+    let queue = open_to(Writing::Behind, &folder, &clock);
+    other.execute_batch("ALTER TABLE jobs RENAME TO away").expect("rename the table");
+    assert!(hand_over(&queue, 4));
+    drop(queue);
+    other.execute_batch("ALTER TABLE away RENAME TO jobs").expect("rename the table");
+    assert_ne!(name(&open(&folder, &clock)).await, first, "it ended without a job");
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "not {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
