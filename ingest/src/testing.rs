@@ -41,8 +41,14 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these variables in its environment.
+    pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
-        let settings = config::load(None, []).unwrap().settings;
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = config::load(None, variables).unwrap().settings;
         let site = Site::new(folder.path(), &settings);
         let mut stack = Box::pin(Stack::open(&settings, &site)).await.unwrap();
         let blobs = Arc::new(Sealless::new(Arc::clone(&stack.blobs)));

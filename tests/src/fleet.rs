@@ -192,8 +192,13 @@ impl Fleet {
     /// When it does not start.
     pub async fn add(&mut self, kind: Kind, dies_at: Option<(Point, u64)>) -> Result<usize> {
         let added = self.begin(kind, dies_at).await?;
-        self.nodes[added].is_ready().await?;
-        Ok(added)
+        let node = &mut self.nodes[added];
+        let mut ready = node.is_ready().await;
+        if dies_at.is_some() && ready.is_err() {
+            // Work waited for it, so it came to its end before it could say that it is ready.
+            ready = node.dies().await.or(ready);
+        }
+        ready.map(|()| added)
     }
 
     /// Starts one more process, and does not wait until it is ready.

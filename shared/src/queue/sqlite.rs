@@ -11,9 +11,7 @@
 //! the rules start again from the file: leases and credits lapse, nothing that was answered is lost.
 //!
 //! [`Writing::Behind`] lets uploads hand their jobs over instead of pushing them: some milliseconds later they are in the file, and
-//! until then they are lost with the process. It shows in the file's name, and the sweep makes them again ([ADR 12]).
-//!
-//! [ADR 12]: ../../../../docs/adr/0012-without-syncs-jobs-are-written-behind.md
+//! until then they are lost with the process. It shows in the file's name, and the sweep makes them again (ADR 12).
 
 mod journal;
 mod peek;
@@ -39,7 +37,7 @@ use tokio::{sync::oneshot, time::timeout};
 pub use self::peek::{peek_depth, waiting};
 use self::{
     request::{Handed, Message, Request},
-    writer::{Behind, Writer},
+    writer::Writer,
 };
 use super::{
     Claimed, Depth, Error, Grant, Holder, JobQueue, Settings, Ticket,
@@ -92,8 +90,7 @@ impl SqliteQueue {
         writer.load().map_err(unavailable)?;
         let takes_over = Arc::new(AtomicBool::new(false));
         if writing == Writing::Behind {
-            let behind = Behind { name: incarnation.clone(), open: Arc::clone(&takes_over) };
-            writer.write_behind(behind).map_err(unavailable)?;
+            writer.write_behind(&takes_over).map_err(unavailable)?;
         }
         let back = requests.downgrade();
         let thread = thread::Builder::new()
@@ -134,7 +131,7 @@ impl JobQueue for SqliteQueue {
             return false;
         }
         let Ok(payload) = json::to_string(&job.payload) else { return false };
-        let handed = Handed { job: Arc::clone(job), payload, holder: holder.clone(), placed: false };
+        let handed = Handed { job: Arc::clone(job), payload, holder: holder.clone() };
         self.requests.try_send(Message::HandOver(handed)).is_ok()
     }
 

@@ -1,6 +1,6 @@
 use headworks_shared::{
     config,
-    queue::{Settings, memory::MemoryQueue},
+    queue::{Settings, conformance::job, memory::MemoryQueue},
 };
 
 use super::*;
@@ -89,4 +89,26 @@ async fn a_full_queue_is_asked_as_fast_as_it_drains_and_one_that_says_nothing_is
     let fast = Pace::default().next(start, 1000, 0).next(start + Duration::from_secs(1), 1000, 5000);
     credits.state().pace = fast;
     assert_eq!([Need::Pressing, Need::Unheard].map(|need| credits.rest(need)), [ASK_SOON, ASK_AGAIN]);
+}
+
+#[tokio::test]
+async fn where_nobody_waits_for_a_disk_nobody_waits_for_the_queues_file_either() {
+    let house = House::with(&[("HEADWORKS__STORAGE__DURABILITY", "none")]).await;
+    let settings = config::load(None, []).unwrap().settings.queue;
+    let credits = Arc::new(Credits::new(&house.stack, &settings));
+    credits.state().used_at[Priority::Normal.index()] = Some(Instant::now());
+    credits.renew().await;
+    let credit = credits.take(Priority::Normal, Duration::ZERO).await.unwrap();
+    let held = credits.state().held[1];
+    let spent = futures_util::FutureExt::now_or_never(credit.spend(job(1, Priority::Normal)));
+    assert!(matches!(spent, Some(Ok(()))), "it waits: {spent:?}");
+    assert_eq!(credits.queue.depth().await.unwrap().jobs(), 1);
+    let state = credits.state();
+    assert_eq!((state.held[1], state.promised[1]), (held - 1, 0), "the credit is spent");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_disk_waits_for_the_queues_file_too() {
+    let Stack { queue, node, .. } = House::new().await.stack;
+    assert!(!queue.hand_over(&Arc::new(job(1, Priority::Normal)), &node));
 }

@@ -96,7 +96,7 @@ pub(super) async fn the_bound_is_exact_under_concurrency(queue: &Queue) {
     assert_eq!(queue.depth().await.jobs(), 0);
 }
 
-/// Pushes its jobs: every second one only with a credit, which must never be refused.
+/// Pushes its jobs: every second one only with a credit, which must never be refused; or hands that over, where the queue takes it.
 async fn produce(queue: Arc<dyn JobQueue>, who: u8) {
     let mut held = [0; 3];
     for n in 0..JOBS_EACH {
@@ -108,6 +108,12 @@ async fn produce(queue: Arc<dyn JobQueue>, who: u8) {
             yield_now().await;
         }
         let by = with_credit.then(|| holder(who));
+        if let Some(by) = &by
+            && queue.hand_over(&Arc::new(job.clone()), by)
+        {
+            held[priority.index()] -= 1;
+            continue;
+        }
         while let Err(error) = queue.push(job.clone(), by.as_ref()).await {
             assert!(matches!(error, Error::Full) && !with_credit, "job {n} of {who}: {error:?}");
             // What it holds and cannot use now must not keep the others out.

@@ -54,11 +54,15 @@ pub(super) fn incarnation(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT name FROM incarnation", [], |row| row.get(0))
 }
 
-/// Gives the file a name; without one, a name that it never had.
-pub(super) fn rename(connection: &Connection, name: Option<&str>) -> rusqlite::Result<()> {
-    connection
-        .execute("UPDATE incarnation SET name = coalesce(?1, lower(hex(randomblob(16))))", [name])
-        .map(drop)
+/// Gives the file a name that it never had, and says which.
+pub(super) fn name_anew(connection: &Connection) -> rusqlite::Result<String> {
+    let anew = "UPDATE incarnation SET name = lower(hex(randomblob(16))) RETURNING name";
+    connection.query_row(anew, [], |row| row.get(0))
+}
+
+/// Gives the file another name if it still has this one.
+pub(super) fn rename(connection: &Connection, from: &str, to: &str) -> rusqlite::Result<()> {
+    connection.execute("UPDATE incarnation SET name = ?2 WHERE name = ?1", [from, to]).map(drop)
 }
 
 /// One transaction. Dropped before its commit, it changes nothing.

@@ -14,8 +14,6 @@ pub(super) struct Handed {
     pub(super) job: Arc<Job>,
     pub(super) payload: String,
     pub(super) holder: Holder,
-    /// Whether it is in line, and in the transaction that is under way.
-    pub(super) placed: bool,
 }
 
 /// What comes to the thread.

@@ -297,3 +297,50 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
         sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[tokio::test]
+async fn who_waits_is_woken_by_a_job_that_is_handed_over() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::system());
+    let queue = open_to(Writing::Behind, &folder, &clock);
+    let mut waiting = pin!(queue.claim(1, PATIENCE));
+    assert!(asked(waiting.as_mut()).await.is_none());
+    assert!(hand_over(&queue, 1));
+    assert_eq!(told(&waiting.await.expect("claim")), [(id(1), 0, 1)]);
+}
+
+#[tokio::test]
+async fn a_job_whose_credit_lapsed_is_kept_until_there_is_room() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::system());
+    let queue = open_to(Writing::Behind, &folder, &clock);
+    push(&queue, 0..9).await;
+    assert!(hand_over(&queue, 9), "nobody knows yet that normal jobs have no room");
+    until("refused", || !hand_over(&queue, 9)).await;
+    assert_eq!(queue.depth().await.expect("depth").ready, [0, 9, 0]);
+    let claimed = claim(&queue, 1).await;
+    queue.done(&[claimed[0].ticket]).await.expect("done");
+    assert_eq!(queue.depth().await.expect("depth").ready, [0, 9, 0]);
+    until("taken again", || hand_over(&queue, 9)).await;
+    assert_eq!(claim(&queue, 10).await.last().map(|one| one.job.id), Some(id(9)));
+}
+
+#[tokio::test]
+async fn more_than_a_turn_can_be_owed_and_others_are_told_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("queue.db");
+    let settings = Settings::with_capacity(5000);
+    let queue = SqliteQueue::open(&path, settings, Writing::Behind, Clock::system()).expect("open the queue");
+    let other = Connection::open(&path).expect("open the file");
+    other.execute_batch("BEGIN IMMEDIATE").expect("lock the file");
+    let handed = (0..3000).take_while(|n| hand_over(&queue, *n)).count();
+    assert!(handed > 2 * 1024, "{handed}");
+    other.execute_batch("ALTER TABLE jobs RENAME TO away; COMMIT").expect("rename the table");
+    until("refused", || !hand_over(&queue, 9999)).await;
+    let begun = Instant::now();
+    assert!(queue.depth().await.is_err(), "nothing is written");
+    assert!(begun.elapsed() < DEADLINE / 2, "{:?}", begun.elapsed());
+    other.execute_batch("ALTER TABLE away RENAME TO jobs").expect("rename the table");
+    until("taken again", || hand_over(&queue, 0)).await;
+    drop(queue);
+    let rows: i64 = other.query_row("SELECT COUNT(*) FROM jobs", [], |row| row.get(0)).expect("count");
+    assert!(rows >= i64::try_from(handed).unwrap_or(0), "{rows} of {handed}");
+}

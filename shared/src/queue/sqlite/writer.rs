@@ -29,7 +29,7 @@ use crate::{
     report::Report,
 };
 
-/// The most requests in one transaction: it bounds how long the first of them waits for the last.
+/// The most requests that are taken at once: it bounds how long the first of them waits for the last.
 const BATCH: usize = 1024;
 
 /// How long requests that come in numbers wait for each other: at 10,000 jobs a second a job costs 7 % less CPU for it.
@@ -48,17 +48,19 @@ pub(super) struct Writer {
     health: Health,
     clock: Clock,
     bell: Arc<Bell>,
-    behind: Option<Behind>,
+    behind: Option<WriteBehind>,
     /// Jobs that were taken over and are not in the file.
     owed: Vec<Handed>,
 }
 
 /// What it takes to write behind those who hand jobs over.
-pub(super) struct Behind {
+struct WriteBehind {
     /// The file's name, which it has again when it was closed with all jobs in it.
-    pub(super) name: String,
-    /// Whether jobs are taken over: not while the file cannot be written.
-    pub(super) open: Arc<AtomicBool>,
+    name: String,
+    /// What it is called meanwhile.
+    meanwhile: String,
+    /// Whether jobs are taken over: not while some that were cannot be written.
+    takes_over: Arc<AtomicBool>,
 }
 
 /// Whether the rules agree with the file.
@@ -77,10 +79,11 @@ impl Writer {
 
     /// Takes jobs over from now on. Meanwhile the file has another name than the one that is told: that is what the next process finds
     /// if this one does not come to its end.
-    pub(super) fn write_behind(&mut self, behind: Behind) -> rusqlite::Result<()> {
-        journal::rename(&self.connection, None)?;
-        behind.open.store(true, Ordering::Relaxed);
-        self.behind = Some(behind);
+    pub(super) fn write_behind(&mut self, takes_over: &Arc<AtomicBool>) -> rusqlite::Result<()> {
+        let name = journal::incarnation(&self.connection)?;
+        let meanwhile = journal::name_anew(&self.connection)?;
+        takes_over.store(true, Ordering::Relaxed);
+        self.behind = Some(WriteBehind { name, meanwhile, takes_over: Arc::clone(takes_over) });
         Ok(())
     }
 
@@ -101,12 +104,14 @@ impl Writer {
             if busy {
                 thread::sleep(gather);
             }
-            while batch.len() + self.owed.len() < BATCH
+            let mut taken = 1;
+            while taken < BATCH
                 && let Ok(next) = requests.try_recv()
             {
-                self.sort(next, &mut batch);
+                self.accept(next, &mut batch);
+                taken += 1;
             }
-            busy = batch.len() + self.owed.len() > 1;
+            busy = taken > 1;
             match self.write(&mut batch, back) {
                 Ok(written) => self.answer(written),
                 Err(error) => self.fail(&error),
@@ -117,16 +122,16 @@ impl Writer {
         self.end();
     }
 
-    /// Waits for something to do; says whether there is.
+    /// Waits for something to do; says whether there is. A job that has no room yet is tried again with whatever comes next.
     fn wait(&mut self, requests: &Receiver<Message>, batch: &mut Vec<Request>) -> bool {
-        if self.owed.is_empty() {
-            return requests.recv_blocking().map(|first| self.sort(first, batch)).is_ok();
+        if self.owed.is_empty() || self.health == Health::Well {
+            return requests.recv_blocking().map(|first| self.accept(first, batch)).is_ok();
         }
         thread::sleep(AGAIN);
         !(requests.is_closed() && requests.is_empty())
     }
 
-    fn sort(&mut self, message: Message, batch: &mut Vec<Request>) {
+    fn accept(&mut self, message: Message, batch: &mut Vec<Request>) {
         match message {
             Message::HandOver(handed) => self.owed.push(handed),
             Message::Ask(request) => batch.push(request),
@@ -141,7 +146,7 @@ impl Writer {
             error!(jobs, "the queue ends without jobs that it took over, the sweep makes them again");
             return;
         }
-        let ended = journal::rename(&self.connection, Some(&behind.name));
+        let ended = journal::rename(&self.connection, &behind.meanwhile, &behind.name);
         if let Err(error) = ended {
             error!(error = %Report(&error), "the queue's file keeps another name, everything is looked for at the next start");
         }
@@ -161,16 +166,16 @@ impl Writer {
             back,
             written,
         };
-        for handed in &mut self.owed {
-            turn.place(handed)?;
-        }
+        let placed: Vec<bool> =
+            self.owed.iter().map(|handed| turn.place(handed)).collect::<rusqlite::Result<_>>()?;
         for request in batch.drain(..) {
             let answer = turn.apply(request)?;
             turn.written.answers.push(answer);
         }
         let Turn { journal, written, .. } = turn;
         journal.commit()?;
-        self.owed.retain(|handed| !handed.placed);
+        let mut placed = placed.into_iter();
+        self.owed.retain(|_| placed.next() == Some(false));
         Ok(written)
     }
 
@@ -179,7 +184,7 @@ impl Writer {
             info!("the queue's file is written again");
             self.health = Health::Well;
         }
-        self.open(self.owed.is_empty());
+        self.take_over(self.owed.is_empty());
         written.answers.into_iter().for_each(Answer::send);
         self.bell.ring(written.ready);
         if written.look_again {
@@ -192,13 +197,13 @@ impl Writer {
             error!(error = %Report(error), "the queue's file is not written, requests are refused");
         }
         self.health = Health::Failing;
-        self.open(false);
+        self.take_over(false);
     }
 
     /// Says whether jobs are taken over from now on.
-    fn open(&self, open: bool) {
+    fn take_over(&self, takes_over: bool) {
         if let Some(behind) = &self.behind {
-            behind.open.store(open, Ordering::Relaxed);
+            behind.takes_over.store(takes_over, Ordering::Relaxed);
         }
     }
 }
@@ -229,10 +234,10 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Puts a job in line that was taken over. Its credit may have lapsed meanwhile: then there may be no room for it yet.
-    fn place(&mut self, handed: &mut Handed) -> rusqlite::Result<()> {
-        handed.placed = self.push(&handed.job, &handed.payload, Some(&handed.holder))?.is_ok();
-        Ok(())
+    /// Puts a job in line that was taken over, and says whether it is there. Its credit may have lapsed meanwhile: then it may have to
+    /// wait for room, or for another credit of its holder.
+    fn place(&mut self, handed: &Handed) -> rusqlite::Result<bool> {
+        Ok(self.push(&handed.job, &handed.payload, Some(&handed.holder))?.is_ok())
     }
 
     fn apply(&mut self, request: Request) -> rusqlite::Result<Answer> {
