@@ -23,7 +23,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use headworks_shared::{
     clock::Clock,
-    http::{Body, Code, Context, Problem, Reply, Routes, json, scope},
+    http::{Body, Code, Context, Problem, Reply, RequestBody, Routes, json, scope},
     meta,
     model::{Scope, UploadId},
     report::Report,
@@ -33,7 +33,6 @@ use headworks_shared::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tracing::error;
 
 use self::{
@@ -145,7 +144,7 @@ impl Catalog {
 impl Routes for Catalog {
     async fn answer(
         &self,
-        request: http::Request<Incoming>,
+        request: http::Request<RequestBody>,
         context: &Context,
     ) -> (&'static str, Result<Reply, Problem>) {
         let (head, _) = request.into_parts();

@@ -14,11 +14,11 @@ use headworks_ingest::Ingest;
 use headworks_shared::{
     config::Settings,
     data_dir::DataDir,
-    http::{Context, Front, Problem, Reply, Routes},
+    http::{Context, Front, Problem, Reply, RequestBody, Routes},
     process::{Process, Unusable, work},
     stack::{Stack, is_in_data_dir},
 };
-use hyper::{Request, body::Incoming};
+use hyper::Request;
 use tracing::info;
 
 use crate::Place;
@@ -97,7 +97,7 @@ struct Public {
 impl Routes for Public {
     async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         context: &Context,
     ) -> (&'static str, Result<Reply, Problem>) {
         let (head, body) = request.into_parts();

@@ -19,13 +19,12 @@ use std::sync::Arc;
 
 use headworks_shared::{
     config::Settings,
-    http::{Context, Problem, Reply, Routes},
+    http::{Context, Problem, Reply, RequestBody, Routes},
     limits::{Budget, Gate},
     shutdown::Tasks,
     stack::Stack,
 };
 use http::Request;
-use hyper::body::Incoming;
 
 use self::{admission::Admission, deferred::Deferred, metrics::Metrics, route::Route, upload::wants::Wants};
 
@@ -77,7 +76,7 @@ impl Ingest {
     /// Answers one request; the route's name is the metric's label.
     pub async fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         context: &Context,
     ) -> (&'static str, Result<Reply, Problem>) {
         let (head, body) = request.into_parts();
@@ -101,7 +100,7 @@ impl Ingest {
 impl Routes for Ingest {
     async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         context: &Context,
     ) -> (&'static str, Result<Reply, Problem>) {
         self.handle(request, context).await

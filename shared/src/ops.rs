@@ -13,13 +13,12 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::{
     clock::Clock,
-    http::{Body, Code, Context, Handler, Problem, Reply, json},
+    http::{Body, Code, Context, Handler, Problem, Reply, RequestBody, json},
     limits::{Gate, Reason, Shutter, read_memory},
     meta,
     queue::{self, JobQueue},
@@ -98,7 +97,7 @@ impl Ops {
         drop(self.seams.set(seams.into()));
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Problem> {
+    async fn answer(&self, request: Request<RequestBody>) -> Result<Reply, Problem> {
         let (head, body) = request.into_parts();
         match (&head.method, head.uri.path()) {
             (&Method::GET | &Method::HEAD, "/livez") => {
@@ -174,7 +173,7 @@ impl Ops {
         json(StatusCode::OK, &serde_json::json!({ "open": shut.is_empty(), "shut": shut }))
     }
 
-    async fn move_gate(&self, body: Incoming) -> Result<Reply, Problem> {
+    async fn move_gate(&self, body: RequestBody) -> Result<Reply, Problem> {
         let rule = "send {\"open\": false} to pause intake, {\"open\": true} to go on";
         let bad = || Problem::new(Code::BadBody).detail(rule);
         let bytes = timeout(CHECK, small(body)).await.ok().flatten().ok_or_else(bad)?;
@@ -191,7 +190,7 @@ impl Ops {
 }
 
 impl Handler for Ops {
-    async fn handle(&self, request: Request<Incoming>) -> Reply {
+    async fn handle(&self, request: Request<RequestBody>) -> Reply {
         let context = Context::of(request.headers(), &Clock::system());
         context.answer(self.answer(request).await)
     }
@@ -247,7 +246,7 @@ fn health(checks: Vec<Check>) -> Reply {
 }
 
 /// A small body as a whole; `None` when it is not small, or breaks off.
-async fn small(mut body: Incoming) -> Option<Vec<u8>> {
+async fn small(mut body: RequestBody) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let data: Bytes = frame.ok()?.into_data().unwrap_or_default();

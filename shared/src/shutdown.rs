@@ -22,6 +22,11 @@ use tracing::{Instrument as _, debug, debug_span};
 /// Told to every task; cancelled once, for all.
 pub type Stop = CancellationToken;
 
+/// How many threads the tasks have that run here; one where there is no runtime.
+pub fn threads() -> usize {
+    Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers())
+}
+
 /// The tasks of one part of the program.
 #[derive(Clone)]
 pub struct Tasks {

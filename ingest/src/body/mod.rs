@@ -62,10 +62,7 @@ pub(crate) struct UploadBody<F> {
     length: Option<u64>,
     bounds: Bounds,
     announced: Announced,
-    hasher: Hasher,
-    received: u64,
-    first_bytes: Vec<u8>,
-    sniffed: Option<&'static str>,
+    seen: Seen,
     timer: Timer,
     tail: Tail,
     ended: bool,
@@ -85,10 +82,13 @@ impl<F: Frames> UploadBody<F> {
             length,
             bounds,
             announced,
-            hasher,
-            received: 0,
-            first_bytes: Vec::new(),
-            sniffed: None,
+            seen: Seen {
+                limit: bounds.max_object,
+                received: 0,
+                hasher,
+                first_bytes: Vec::new(),
+                sniffed: None,
+            },
             timer: bounds.timer(),
             tail: Tail::default(),
             ended: false,
@@ -102,16 +102,73 @@ impl<F: Frames> UploadBody<F> {
 
     /// Whether there may be bytes that were not read.
     pub(crate) fn may_go_on(&self) -> bool {
-        !self.ended && self.length != Some(self.received)
+        !self.ended && self.length != Some(self.seen.received)
     }
 
-    fn take(&mut self, chunk: &Bytes) -> Result<(), BodyError> {
-        self.received += chunk.len() as u64;
-        if self.received > self.bounds.max_object {
-            return Err(BodyError::TooLarge { limit: self.bounds.max_object });
+    /// The next data, as `next` gets them; the end was seen to be the right one.
+    fn poll_data<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut next: impl FnMut(&mut F, &mut Seen, &mut Context<'_>) -> Poll<Result<Option<Frame<T>>, BodyError>>,
+    ) -> Poll<Option<Result<T, BodyError>>> {
+        while !self.ended {
+            let before = self.seen.received;
+            let Poll::Ready(frame) = next(&mut self.frames, &mut self.seen, context) else {
+                let slow = ready!(self.timer.poll_waiting(context, before));
+                return self.fail(slow);
+            };
+            self.timer.came(before);
+            let result = match frame {
+                Ok(Some(Frame::Data(_))) if self.seen.received == before => continue,
+                Ok(Some(Frame::Data(data))) => return Poll::Ready(Some(Ok(data))),
+                Ok(Some(Frame::Trailers(fields))) => self.announced.add_trailers(&fields, &self.seen.hasher),
+                Ok(None) => self.end(),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                return self.fail(error);
+            }
         }
-        self.hasher.update(chunk);
-        self.sniff(chunk);
+        Poll::Ready(None)
+    }
+
+    fn end(&mut self) -> Result<(), BodyError> {
+        let received = self.seen.received;
+        self.ended = true;
+        self.tail.begin(received);
+        if self.length.is_some_and(|length| length != received) {
+            return Err(BodyError::Client { received });
+        }
+        match self.announced.mismatch(&self.seen.hasher) {
+            Some(algorithm) => Err(BodyError::Digest { algorithm }),
+            None => Ok(()),
+        }
+    }
+
+    fn fail<T>(&mut self, error: BodyError) -> Poll<Option<Result<T, BodyError>>> {
+        self.ended = true;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+/// What has passed of a body.
+struct Seen {
+    /// The most that may pass, in bytes.
+    limit: u64,
+    received: u64,
+    hasher: Hasher,
+    first_bytes: Vec<u8>,
+    sniffed: Option<&'static str>,
+}
+
+impl Seen {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        self.received += bytes.len() as u64;
+        if self.received > self.limit {
+            return Err(BodyError::TooLarge { limit: self.limit });
+        }
+        self.hasher.update(bytes);
+        self.sniff(bytes);
         Ok(())
     }
 
@@ -133,18 +190,6 @@ impl<F: Frames> UploadBody<F> {
             self.sniffed = self.sniffed.or(Some(""));
         }
     }
-
-    fn end(&mut self) -> Result<(), BodyError> {
-        self.ended = true;
-        self.tail.begin(self.received);
-        if self.length.is_some_and(|length| length != self.received) {
-            return Err(BodyError::Client { received: self.received });
-        }
-        match self.announced.mismatch(&self.hasher) {
-            Some(algorithm) => Err(BodyError::Digest { algorithm }),
-            None => Ok(()),
-        }
-    }
 }
 
 impl<F: Frames> Source for UploadBody<F> {
@@ -154,51 +199,49 @@ impl<F: Frames> Source for UploadBody<F> {
 
     fn at_most(&self) -> Option<u64> {
         let bounds = [self.length, Some(self.bounds.max_object)].into_iter().flatten();
-        let left = bounds.map(|bound| bound.saturating_sub(self.received));
+        let left = bounds.map(|bound| bound.saturating_sub(self.seen.received));
         left.chain(self.frames.at_most()).min()
     }
 
+    fn want(&mut self, most: usize) {
+        self.frames.want(most);
+    }
+
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        while !self.ended {
-            let frame = match self.frames.poll_frame(context, self.received) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => {
-                    let slow = ready!(self.timer.poll_waiting(context, self.received));
-                    return self.fail(slow);
+        self.poll_data(context, |frames, seen, context| {
+            frames.poll_frame(context, seen.received).map(|frame| {
+                let frame = frame?;
+                if let Some(Frame::Data(chunk)) = &frame {
+                    seen.take(chunk)?;
                 }
-            };
-            self.timer.came(self.received);
-            let result = match frame {
-                Ok(Some(Frame::Data(chunk))) if chunk.is_empty() => continue,
-                Ok(Some(Frame::Data(chunk))) => self.take(&chunk).map(|()| Some(chunk)),
-                Ok(Some(Frame::Trailers(fields))) => {
-                    self.announced.add_trailers(&fields, &self.hasher).map(|()| None)
+                Ok(frame)
+            })
+        })
+    }
+
+    fn poll_lend(
+        &mut self,
+        context: &mut Context<'_>,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Option<Result<(), BodyError>>> {
+        self.poll_data(context, |frames, seen, context| {
+            let mut taken = Ok(());
+            let frame = frames.poll_lend(context, seen.received, &mut |bytes| {
+                taken = seen.take(bytes);
+                if taken.is_ok() {
+                    take(bytes);
                 }
-                Ok(None) => self.end().map(|()| None),
-                Err(error) => Err(error),
-            };
-            match result {
-                Ok(Some(chunk)) => return Poll::Ready(Some(Ok(chunk))),
-                Ok(None) => {}
-                Err(error) => return self.fail(error),
-            }
-        }
-        Poll::Ready(None)
+            });
+            frame.map(|frame| taken.and(frame))
+        })
     }
 
     fn seal(&self) -> Seal {
         Seal {
-            size: self.received,
-            digests: self.hasher.digests(),
-            sniffed_type: self.sniffed.filter(|kind| !kind.is_empty()).map(str::to_owned),
+            size: self.seen.received,
+            digests: self.seen.hasher.digests(),
+            sniffed_type: self.seen.sniffed.filter(|kind| !kind.is_empty()).map(str::to_owned),
         }
-    }
-}
-
-impl<F> UploadBody<F> {
-    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Bytes, BodyError>>> {
-        self.ended = true;
-        Poll::Ready(Some(Err(error)))
     }
 }
 
@@ -206,7 +249,7 @@ impl<F> fmt::Debug for UploadBody<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UploadBody")
             .field("length", &self.length)
-            .field("received", &self.received)
+            .field("received", &self.seen.received)
             .finish_non_exhaustive()
     }
 }

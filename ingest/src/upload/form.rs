@@ -5,13 +5,12 @@ mod parser;
 use std::{future::poll_fn, sync::Arc};
 
 use headworks_shared::{
-    http::{Code, Context, Problem, Reply, json},
+    http::{Code, Context, Problem, Reply, RequestBody, json},
     model::ObjectPath,
     report::Report,
     storage::{BodyError, PutError, Source},
 };
 use http::StatusCode;
-use hyper::body::Incoming;
 use serde_json::{Value, json as value};
 use tracing::error;
 
@@ -33,7 +32,7 @@ pub(crate) async fn post(
     app: &Arc<App>,
     context: &Context,
     wants: Result<Wants, Problem>,
-    body: Incoming,
+    body: RequestBody,
 ) -> Result<Reply, Problem> {
     let wants = wants?;
     let boundary = boundary(&wants)?;

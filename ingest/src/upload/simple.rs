@@ -3,13 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use headworks_shared::{
-    http::{Code, Context, Problem, Reply},
+    http::{Code, Context, Problem, Reply, RequestBody},
     meta::Found,
     model::{ObjectPath, Seal, Status, UploadId},
     report::Report,
     storage::{Error as StorageError, Head, Key, PutError, Source},
 };
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use tracing::{debug, error};
 
@@ -35,7 +34,7 @@ pub(crate) async fn put(
     context: &Context,
     path: ObjectPath,
     wants: Result<Wants, Problem>,
-    body: Incoming,
+    body: RequestBody,
 ) -> Result<Reply, Problem> {
     let result = admitted(app, context, path, wants, body).await;
     let (outcome, answer) = match result {
@@ -54,7 +53,7 @@ async fn admitted(
     context: &Context,
     path: ObjectPath,
     wants: Result<Wants, Problem>,
-    body: Incoming,
+    body: RequestBody,
 ) -> Ended {
     let rejected = |problem| (Outcome::Rejected, problem);
     let wants = wants.map_err(rejected)?;

@@ -1,10 +1,9 @@
 //! A public listener: every request gets its context, an answer or a problem, and is counted under its route.
 
 use http::Request;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{Context, Handler, Metrics, Problem, Reply};
+use super::{Context, Handler, Metrics, Problem, Reply, RequestBody};
 use crate::{clock::Clock, telemetry::metrics::Registry};
 
 /// Answers requests by their routes, whose names label the metrics.
@@ -12,7 +11,7 @@ pub trait Routes: Send + Sync + 'static {
     /// The answer, and the route's name.
     fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         context: &Context,
     ) -> impl Future<Output = (&'static str, Result<Reply, Problem>)> + Send;
 }
@@ -33,7 +32,7 @@ impl<R: Routes> Front<R> {
 }
 
 impl<R: Routes> Handler for Front<R> {
-    async fn handle(&self, request: Request<Incoming>) -> Reply {
+    async fn handle(&self, request: Request<RequestBody>) -> Reply {
         let begun = Instant::now();
         let context = Context::of(request.headers(), &self.clock);
         let (route, result) = self.routes.answer(request, &context).await;

@@ -9,6 +9,8 @@
 
 mod chunks;
 
+use std::ops::Range;
+
 use http::Uri;
 
 use self::chunks::Chunks;
@@ -31,6 +33,17 @@ pub(super) struct Screen {
     partial: Vec<u8>,
 }
 
+/// A body that is read beside hyper, behind the head that announced it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Announced {
+    /// How many bytes it has; at least one.
+    pub(super) length: u64,
+    /// Where the head says so, counted from its first byte.
+    pub(super) said_at: Range<usize>,
+    /// Whether the client waits to be told that it is wanted (RFC 9110 section 10.1.1).
+    pub(super) is_waited_for: bool,
+}
+
 /// What the next bytes belong to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Expecting {
@@ -40,6 +53,14 @@ enum Expecting {
     Chunks(Chunks),
     /// Nobody knows: a rule was broken.
     Nothing(Broken),
+}
+
+/// What comes behind a head.
+enum Behind {
+    /// Something that goes through here.
+    Within(Expecting),
+    /// A body that can be read beside hyper.
+    Beside(Announced),
 }
 
 /// What broke a rule.
@@ -71,6 +92,11 @@ impl Screen {
         matches!(self.expecting, Expecting::Head) && self.partial.is_empty()
     }
 
+    /// Whether a head is to come, or the rest of one.
+    pub(super) fn is_at_head(&self) -> bool {
+        matches!(self.expecting, Expecting::Head)
+    }
+
     /// The rule that was broken, if one was: nothing goes through any more.
     pub(super) fn broken(&self) -> Option<Broken> {
         match self.expecting {
@@ -79,13 +105,20 @@ impl Screen {
         }
     }
 
-    /// Takes in what was read; says how many bytes of it go through. All do, unless a rule is [`broken`](Self::broken).
-    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+    /// Takes in what was read; says how many bytes of it go through. All do, unless a rule is [`broken`](Self::broken), or a body
+    /// comes that is to be read beside hyper: then those up to that body, which this screen does not see. That is for a request which
+    /// is `alone`, with no other one before it that has yet to be answered.
+    pub(super) fn take(&mut self, bytes: &[u8], alone: bool) -> (usize, Option<Announced>) {
         let mut through = 0;
         while let Some(rest) = bytes.get(through..).filter(|rest| !rest.is_empty()) {
             let (taken, expecting) = match self.expecting {
                 Expecting::Nothing(_) => break,
-                Expecting::Head => self.take_head(rest).unwrap_or_else(|code| (0, broken_head(code))),
+                Expecting::Head => match self.take_head(rest) {
+                    Ok((taken, Behind::Within(expecting))) => (taken, expecting),
+                    Ok((taken, Behind::Beside(body))) if alone && through == 0 => return (taken, Some(body)),
+                    Ok((taken, Behind::Beside(body))) => (taken, Expecting::Body(body.length)),
+                    Err(code) => (0, broken_head(code)),
+                },
                 Expecting::Body(left) => {
                     let taken = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                     let left = left - taken as u64;
@@ -96,11 +129,11 @@ impl Screen {
             self.expecting = expecting;
             through += taken;
         }
-        through
+        (through, None)
     }
 
     /// Takes in bytes of a head, up to its end; says how many those are, and what comes then.
-    fn take_head(&mut self, bytes: &[u8]) -> Result<(usize, Expecting), Code> {
+    fn take_head(&mut self, bytes: &[u8]) -> Result<(usize, Behind), Code> {
         let before = self.partial.len();
         let whole = if before == 0 {
             bytes
@@ -109,18 +142,23 @@ impl Screen {
             self.partial.extend_from_slice(bytes.get(..room).unwrap_or_default());
             // Who sends byte by byte makes it be read again for each line only.
             if self.partial.len() <= MAX_HEAD && !bytes.contains(&b'\n') {
-                return Ok((bytes.len(), Expecting::Head));
+                return Ok((bytes.len(), Behind::Within(Expecting::Head)));
             }
             &self.partial
         };
-        if let Some((length, expecting)) = check(whole)? {
+        if let Some((length, behind)) = check(whole)? {
             self.partial = Vec::new();
-            return Ok((length.saturating_sub(before), expecting));
+            // What came of a head before its end is hyper's by now, and so its body is.
+            let behind = match behind {
+                Behind::Beside(body) if before > 0 => Behind::Within(Expecting::Body(body.length)),
+                behind => behind,
+            };
+            return Ok((length.saturating_sub(before), behind));
         }
         if before == 0 {
             self.partial.extend_from_slice(bytes);
         }
-        Ok((bytes.len(), Expecting::Head))
+        Ok((bytes.len(), Behind::Within(Expecting::Head)))
     }
 }
 
@@ -138,7 +176,7 @@ fn behind(chunks: Chunks) -> Expecting {
 }
 
 /// The head's length and what follows it, once it is there as a whole.
-fn check(bytes: &[u8]) -> Result<Option<(usize, Expecting)>, Code> {
+fn check(bytes: &[u8]) -> Result<Option<(usize, Behind)>, Code> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let length = match request.parse(bytes) {
@@ -153,11 +191,11 @@ fn check(bytes: &[u8]) -> Result<Option<(usize, Expecting)>, Code> {
         return Err(Code::MalformedRequest);
     }
     let first_minor = request.version == Some(1);
-    Ok(Some((length, framing(first_minor, request.headers)?)))
+    Ok(Some((length, framing(bytes, first_minor, request.headers)?)))
 }
 
-fn framing(http11: bool, fields: &[httparse::Header<'_>]) -> Result<Expecting, Code> {
-    let (mut hosts, mut length, mut chunked) = (0, None, false);
+fn framing(head: &[u8], http11: bool, fields: &[httparse::Header<'_>]) -> Result<Behind, Code> {
+    let (mut hosts, mut length, mut chunked, mut expects) = (0, None, false, false);
     for field in fields {
         if field.name.eq_ignore_ascii_case("host") {
             hosts += 1;
@@ -166,9 +204,12 @@ fn framing(http11: bool, fields: &[httparse::Header<'_>]) -> Result<Expecting, C
                 .ok()
                 .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             let announced = digits.and_then(|text| text.parse().ok()).filter(|length| *length <= MAX_LENGTH);
-            if length.replace(announced.ok_or(Code::BadFraming)?).is_some() {
+            let said_at = range_within(head, field.value);
+            if length.replace((announced.ok_or(Code::BadFraming)?, said_at)).is_some() {
                 return Err(Code::BadFraming);
             }
+        } else if field.name.eq_ignore_ascii_case("expect") {
+            expects = field.value.eq_ignore_ascii_case(b"100-continue");
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
             if chunked || !http11 || !field.value.eq_ignore_ascii_case(b"chunked") {
                 return Err(Code::BadFraming);
@@ -182,133 +223,19 @@ fn framing(http11: bool, fields: &[httparse::Header<'_>]) -> Result<Expecting, C
     }
     match (length, chunked) {
         (Some(_), true) => Err(Code::BadFraming),
-        (None, true) => Ok(Expecting::Chunks(Chunks::Start)),
-        (Some(0) | None, false) => Ok(Expecting::Head),
-        (Some(length), false) => Ok(Expecting::Body(length)),
+        (None, true) => Ok(Behind::Within(Expecting::Chunks(Chunks::Start))),
+        (Some((0, _)) | None, false) => Ok(Behind::Within(Expecting::Head)),
+        (Some((length, said_at)), false) => {
+            Ok(Behind::Beside(Announced { length, said_at, is_waited_for: http11 && expects }))
+        }
     }
+}
+
+/// Where a part of a text is in it.
+fn range_within(text: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr() - text.as_ptr().addr();
+    start..start + part.len()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BAD: &str = "GET / HTTP/1.1\r\n\r\n";
-
-    /// Why a head is refused, all of it come at once.
-    fn refused(text: &str) -> Option<Code> {
-        let mut screen = Screen::new();
-        let through = screen.take(text.as_bytes());
-        match screen.broken() {
-            Some(Broken::Head(code)) => {
-                assert_eq!(through, 0, "{text:?}");
-                Some(code)
-            }
-            other => {
-                assert_eq!((other, through), (None, text.len()), "{text:?}");
-                None
-            }
-        }
-    }
-
-    #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
-        for (fields, code) in [
-            ("", Code::BadHost),
-            ("Host: a\r\nHost: a\r\n", Code::BadHost),
-            ("Host: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n", Code::BadFraming),
-            ("Host: a\r\nContent-Length: +1\r\n", Code::BadFraming),
-            ("Host: a\r\nContent-Length: 9223372036854775808\r\n", Code::BadFraming),
-            ("Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", Code::BadFraming),
-            ("Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n", Code::BadFraming),
-            ("Host: a\r\nTransfer-Encoding: gzip, chunked\r\n", Code::BadFraming),
-            ("Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Code::BadFraming),
-            ("Host: a\r\nTransfer-Encoding: identity\r\n", Code::BadFraming),
-            ("Host: a\r\nX: a\r\n folded\r\n", Code::MalformedRequest),
-            ("Host : a\r\n", Code::MalformedRequest),
-            ("Host: a\nX: b\r\n", Code::MalformedRequest),
-            ("Host: a\rX: b\r\n", Code::MalformedRequest),
-        ] {
-            assert_eq!(refused(&format!("PUT /x HTTP/1.1\r\n{fields}\r\n")), Some(code), "{fields}");
-        }
-    }
-
-    #[test]
-    fn what_hyper_would_refuse_without_a_word_is_refused_here() {
-        for target in ["a/b", "http://", "*/"] {
-            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
-            assert_eq!(refused(&head), Some(Code::MalformedRequest), "{target}");
-        }
-    }
-
-    #[test]
-    fn heads_have_a_size() {
-        let head = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}");
-        let long = format!("X: {}\r\n", "y".repeat(MAX_HEAD - head("X: \r\n\r\n").len()));
-        assert_eq!(refused(&(head(&"X: y\r\n".repeat(63)) + "\r\n")), None);
-        assert_eq!(refused(&(head(&long) + "\r\n")), None);
-        for head in [head(&"X: y\r\n".repeat(64)), head(&format!("X{long}"))] {
-            assert_eq!(refused(&(head + "\r\n")), Some(Code::HeaderTooLarge));
-        }
-        // Nobody waits for the end of one that is too large already.
-        assert_eq!(refused(&head(&"X: y\r\n".repeat(65))), Some(Code::HeaderTooLarge));
-        assert_eq!(refused(&head(&format!("X{long}"))), None);
-        assert_eq!(refused(&head(&format!("XXXX{long}"))), Some(Code::HeaderTooLarge));
-        let mut screen = Screen::new();
-        let endless = (0..).find(|_| screen.take(b"\r\n") == 0);
-        assert_eq!(
-            (endless, screen.broken()),
-            (Some(MAX_HEAD / 2), Some(Broken::Head(Code::HeaderTooLarge)))
-        );
-    }
-
-    #[test]
-    fn a_head_in_pieces_is_kept_no_further_than_its_limit() {
-        let mut screen = Screen::new();
-        screen.take(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n");
-        assert!(screen.within_head());
-        let rest = [b"\r\n", [b'x'; 900_000].as_slice()].concat();
-        assert_eq!((screen.take(&rest), screen.partial.capacity()), (rest.len(), 0));
-        let mut screen = Screen::new();
-        screen.take(b"GET / HTTP/1.1\r\nX: ");
-        assert_eq!(screen.take(&[b'y'; 900_000]), 0);
-        assert_eq!(screen.broken(), Some(Broken::Head(Code::HeaderTooLarge)));
-        assert_eq!(screen.partial.len(), MAX_HEAD + 1);
-    }
-
-    #[test]
-    fn good_requests_go_through_and_the_bad_head_behind_them_does_not_however_they_are_cut() {
-        let length = "PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\nGET / HTTP/1.1\r\n12345";
-        let chunks =
-            "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-        let good = format!("{length}{chunks}\r\n{length}");
-        let text = format!("{good}{BAD}");
-        for cut in 0..text.len() {
-            let (first, second) = text.as_bytes().split_at(cut);
-            let mut screen = Screen::new();
-            let through = screen.take(first) + screen.take(second);
-            assert_eq!(screen.broken(), Some(Broken::Head(Code::BadHost)), "cut at {cut}");
-            // What came of the bad head before it was known for one has gone through.
-            assert_eq!(through, cut.max(good.len()), "cut at {cut}");
-            assert_eq!(screen.take(b"GET"), 0);
-        }
-    }
-
-    #[test]
-    fn a_broken_chunk_is_no_matter_of_heads() {
-        let mut screen = Screen::new();
-        let text = "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello";
-        assert_eq!(screen.take(format!("{text}!!{BAD}").as_bytes()), text.len());
-        assert_eq!(screen.broken(), Some(Broken::Body));
-    }
-
-    #[test]
-    fn a_head_that_has_begun_is_known() {
-        let mut screen = Screen::new();
-        for (bytes, begun) in
-            [("\r\n", false), ("GET /", true), (" HTTP/1.0\r\n", true), ("\r\n", false), ("\r\n\r", false)]
-        {
-            screen.take(bytes.as_bytes());
-            assert_eq!(screen.within_head(), begun, "{bytes:?}");
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,6 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Request;
-use hyper::body::Incoming;
 use socket2::{Domain, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -16,7 +15,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Reply,
+    Reply, RequestBody,
     addresses::Addresses,
     buffers::Live,
     connection::{self, Windows},
@@ -43,7 +42,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// The answer to a request. Dropped when the client goes away.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Reply> + Send;
+    fn handle(&self, request: Request<RequestBody>) -> impl Future<Output = Reply> + Send;
 
     /// A connection was not listened to, or a stream of HTTP/2, because there were as many as there may be.
     fn turned_away(&self) {}

@@ -1,5 +1,6 @@
 //! The server as its clients see it: real connections on 127.0.0.1, and a client that sends what it is told, byte by byte.
 
+mod beside;
 mod bodies;
 mod heads;
 mod http2;
@@ -17,7 +18,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Response};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Body, Bound, Code, Context, Handler, Problem, Reply, Rules, serve};
+use super::{Body, Bound, Code, Context, Handler, Problem, Reply, RequestBody, Rules, serve};
 use crate::{
     clock::Clock,
     shutdown::{Stop, Tasks},
@@ -51,12 +51,12 @@ struct Sample {
     waiting: Semaphore,
     /// A permit for each of them that may be answered.
     go_on: Semaphore,
-    /// Closed when the body of a large answer has been handed over, or dropped.
+    /// Closed when the body of a large answer has been handed over, or dropped; or what makes an answer to `/hold`.
     handed_over: Semaphore,
 }
 
 impl Handler for Arc<Sample> {
-    async fn handle(&self, request: Request<Incoming>) -> Reply {
+    async fn handle(&self, request: Request<RequestBody>) -> Reply {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         let context = Context::of(&head.headers, &Clock::system());
@@ -76,6 +76,12 @@ impl Handler for Arc<Sample> {
                 let length = head.uri.query().map_or(LARGE, |length| length.parse().unwrap());
                 Response::new(large(Arc::clone(self), length))
             }
+            "/hold" => {
+                let _over = Over(Arc::clone(self));
+                read(body).await;
+                self.waiting.add_permits(1);
+                std::future::pending().await
+            }
             "/wait" => {
                 self.waiting.add_permits(1);
                 self.go_on.acquire().await.unwrap().forget();
@@ -86,7 +92,8 @@ impl Handler for Arc<Sample> {
     }
 }
 
-async fn read(mut body: Incoming) -> Option<Vec<u8>> {
+async fn read(body: impl Into<RequestBody>) -> Option<Vec<u8>> {
+    let mut body = body.into();
     let mut content = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         content.extend_from_slice(&frame.ok()?.into_data().unwrap_or_default());
@@ -94,14 +101,17 @@ async fn read(mut body: Incoming) -> Option<Vec<u8>> {
     Some(content)
 }
 
+/// Says when what holds it is dropped.
+struct Over(Arc<Sample>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.handed_over.close();
+    }
+}
+
 fn large(sample: Arc<Sample>, length: usize) -> Body {
     const PIECE: usize = 16 << 10;
-    struct Over(Arc<Sample>);
-    impl Drop for Over {
-        fn drop(&mut self) {
-            self.0.handed_over.close();
-        }
-    }
     let pieces = stream::unfold((0, Over(sample)), move |(sent, over)| async move {
         let piece = Bytes::from_static(&[b'x'; PIECE]);
         (sent < length).then_some((Ok(piece), (sent + PIECE, over)))

@@ -40,13 +40,19 @@ impl Budget {
         }
     }
 
-    /// Waits for the right to buffer `bytes` (at most the whole budget); first come, first served. The caller sets the deadline.
-    pub async fn lease(&self, bytes: usize) -> Leased {
-        let units = u32::try_from(bytes.div_ceil(UNIT).clamp(1, self.limit)).unwrap_or(u32::MAX);
+    /// Waits until something is leased again: for who buffers nothing, but must not go on while memory is so short. The caller sets
+    /// the deadline.
+    pub async fn released(&self) {
         if *self.held.borrow() {
             // Its sender is ours, so the wait ends with what it waits for.
             drop(self.held.subscribe().wait_for(|held| !held).await);
         }
+    }
+
+    /// Waits for the right to buffer `bytes` (at most the whole budget); first come, first served. The caller sets the deadline.
+    pub async fn lease(&self, bytes: usize) -> Leased {
+        let units = u32::try_from(bytes.div_ceil(UNIT).clamp(1, self.limit)).unwrap_or(u32::MAX);
+        self.released().await;
         // The semaphore is never closed; without a permit the lease would only be unaccounted.
         let permit = Arc::clone(&self.units).acquire_many_owned(units).await.ok();
         Leased { permit, units: Arc::clone(&self.units), held: Arc::clone(&self.held) }
@@ -132,6 +138,7 @@ mod tests {
         drop(first);
         budget.hold();
         assert!(budget.lease(1).now_or_never().is_none(), "nothing is leased while it is held");
+        assert!(budget.released().now_or_never().is_none());
         budget.release();
         assert_eq!(budget.lease(1 << 30).await.bytes(), budget.limit_bytes());
         assert_eq!(budget.used_bytes(), 0);

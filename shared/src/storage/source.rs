@@ -22,8 +22,22 @@ pub trait Source: Send {
         self.announced()
     }
 
+    /// From now on no more than `most` bytes are wanted at once. Where a source cannot help it, more may come.
+    fn want(&mut self, most: usize) {
+        let _ = most;
+    }
+
     /// The next bytes, never empty; `None` at the end. After an error there is nothing more.
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>>;
+
+    /// The same, lent to `take` while it runs, so that nobody needs to keep them.
+    fn poll_lend(
+        &mut self,
+        context: &mut Context<'_>,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Option<Result<(), BodyError>>> {
+        self.poll_chunk(context).map_ok(|chunk| take(&chunk))
+    }
 
     /// What passed so far; after the end, what the object is.
     fn seal(&self) -> Seal;

@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::{
     super::{
+        RequestBody,
         answers::Answers,
         buffers::Place,
         server::{Handler, Listener},
@@ -24,15 +25,17 @@ pub(super) async fn serve<H: Handler>(
     peer: &Peer,
     place: &Place,
     listener: &Arc<Listener<H>>,
-) -> (TcpStream, End) {
+) -> Option<(TcpStream, End)> {
     let answers = Answers::default();
     let wire = Wire::new(stream, answers.clone(), place.clone(), listener.rules.stall_timeout);
     let (handler, old_from) = (Arc::clone(&listener.handler), peer.old_from);
+    let own = wire.clone();
     let service = service_fn(move |request| {
-        let (handler, owed) = (Arc::clone(&handler), answers.owe());
+        let (handler, wire, owed) = (Arc::clone(&handler), own.clone(), answers.owe());
         Box::pin(async move {
-            let mut answer = handler.handle(request).await.map(|body| owed.until_written(body));
-            if Instant::now() >= old_from {
+            let answer = handler.handle(RequestBody::of(request, &wire)).await;
+            let mut answer = answer.map(|body| owed.until_written(body));
+            if Instant::now() >= old_from || wire.is_body_unread() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)
@@ -43,7 +46,7 @@ pub(super) async fn serve<H: Handler>(
         .header_read_timeout(listener.rules.header_timeout)
         .max_buf_size(place.bound())
         .max_headers(128)
-        .serve_connection(TokioIo::new(wire), service);
+        .serve_connection(TokioIo::new(wire.clone()), service);
     let ended = tokio::select! {
         // Who stops has said so before what is answered now.
         biased;
@@ -57,5 +60,6 @@ pub(super) async fn serve<H: Handler>(
         debug!(peer = %peer.address, %error, "connection ended early");
     }
     let slow = ended.is_err_and(|error| error.is_timeout());
-    served.into_parts().io.into_inner().into_end(slow)
+    drop(served);
+    wire.into_end(slow)
 }

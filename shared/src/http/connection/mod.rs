@@ -48,19 +48,18 @@ pub(super) async fn run<H: Handler>(
     }
     let age = listener.rules.max_age.mul_f64(0.9 + 0.2 * fastrand::f64());
     let peer = Peer { address, old_from: Instant::now() + age };
-    let (stream, end) = match opened(&stream, &listener).await {
+    let ended = match opened(&stream, &listener).await {
         Ok(Version::Http1) => http1::serve(stream, &peer, &place, &listener).await,
-        Ok(Version::Http2) => match http2::serve(stream, &peer, place, &listener).await {
-            Some(ended) => ended,
-            None => return,
-        },
-        Err(Unopened::Ended(end)) => (stream, end),
+        Ok(Version::Http2) => http2::serve(stream, &peer, place, &listener).await,
+        Err(Unopened::Ended(end)) => Some((stream, end)),
         Err(Unopened::Lost(error)) => {
             debug!(peer = %address, %error, "connection lost before its first request");
             return;
         }
     };
-    farewell(stream, address, end, listener.rules.linger).await;
+    if let Some((stream, end)) = ended {
+        farewell(stream, address, end, listener.rules.linger).await;
+    }
 }
 
 /// Why a connection came to no request.

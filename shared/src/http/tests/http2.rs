@@ -49,7 +49,7 @@ impl Connection {
         Self(requests)
     }
 
-    async fn send(&mut self, path: &str, body: Sent) -> hyper::Result<Response<Incoming>> {
+    async fn send(&mut self, path: &str, body: Sent) -> hyper::Result<Response<hyper::body::Incoming>> {
         let uri = format!("http://a{path}");
         let request = Request::put(uri).body(body).unwrap();
         timeout(DEADLINE, self.0.ready()).await.expect("room for a stream in time")?;

@@ -31,6 +31,11 @@ impl<'a> Feed<'a> {
         self.body.at_most().map(|bytes| bytes.saturating_add(self.spill.len() as u64))
     }
 
+    /// No more than `most` bytes are wanted at once, where the body's source can help it.
+    pub(super) fn want(&mut self, most: usize) {
+        self.body.want(most);
+    }
+
     /// The next bytes, at most `most`; `None` at the end. The last bytes of an announced body come only when its end has.
     pub(super) async fn next(&mut self, most: u64) -> Result<Option<Bytes>, BodyError> {
         if self.spill.is_empty() {

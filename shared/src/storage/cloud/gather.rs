@@ -61,6 +61,7 @@ pub(super) async fn gather(
 ) -> Result<Gathered, BodyError> {
     let mut block = BytesMut::new();
     while begun.bytes < limit {
+        feed.want(limit - begun.bytes);
         let Some(mut frame) = feed.next((limit - begun.bytes) as u64).await? else {
             begun.ended = true;
             break;

@@ -114,15 +114,17 @@ async fn pass_on(
         within(stall, pipe.room()).await?;
         let leasing = timeout(stall, budget.lease(usual.min(usize::try_from(left).unwrap_or(usual))));
         let mut lease = leasing.await.map_err(|_| Poured::Stalled(Stalled::NoRoom(stall)))?;
+        feed.want(lease.bytes());
         let next = feed.next_within(left, stall).await.map_err(Poured::Body)?;
         let frame = next.ok_or(Poured::Body(BodyError::Malformed("shorter than announced")))?;
-        // The frame was read by hyper already; where there is no room for all of it, it is counted for less.
+        // What hyper has read is as large as it is; where there is no room for all of it, it is counted for less.
         let missing = frame.len().saturating_sub(lease.bytes());
         if missing == 0 || !lease.grow(missing) {
             lease.shrink(frame.len());
         }
         left -= frame.len() as u64;
-        usual = frame.len().next_power_of_two().clamp(FIRST_LEASE, MAX_LEASE);
+        let next = if frame.len() < usual { frame.len().next_power_of_two() } else { 2 * usual };
+        usual = next.clamp(FIRST_LEASE, MAX_LEASE);
         hasher.update(&frame);
         pipe.push(frame, lease);
     }

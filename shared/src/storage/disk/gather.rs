@@ -77,6 +77,7 @@ pub(super) async fn gather(
             break false;
         }
         let impatient = patience == Patience::Ready && chunks.bytes > 0;
+        body.want(limit.saturating_sub(chunks.bytes).max(SMALL_FRAME));
         match next(body, impatient).await {
             Next::Chunk(chunk) => chunks.push(chunk?),
             Next::NotYet => break false,

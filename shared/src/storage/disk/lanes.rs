@@ -17,6 +17,7 @@ use std::{
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use super::spot::Spot;
+use crate::shutdown::threads;
 
 /// The longest wait for the disk: syncing a large body on a slow one takes its time, longer takes only one that is gone.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -47,7 +48,7 @@ impl Lanes {
     /// For work that a core does, on as many threads as there are cores.
     pub(super) fn of_cores() -> Self {
         let cores = thread::available_parallelism().map_or(2, NonZero::get);
-        Self { spot: Some(Arc::new(Spot::new(cores))), ..Self::new(cores) }
+        Self { spot: Spot::new(threads()).map(Arc::new), ..Self::new(cores) }
     }
 
     /// Does work on the spot if that is quick, else as [`Self::run`].
@@ -60,6 +61,11 @@ impl Lanes {
             Ok(done) => Running::Done(ready(done)),
             Err(work) => self.run(work),
         }
+    }
+
+    /// Where work is done on the spot, if it is.
+    pub(super) fn spot(&self) -> Option<&Spot> {
+        self.spot.as_deref()
     }
 
     /// Puts work in line; it runs in any case, also when nobody waits for its result.

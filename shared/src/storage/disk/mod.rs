@@ -13,6 +13,7 @@ mod probe;
 mod read;
 mod spot;
 mod stage;
+mod through;
 mod tree;
 mod walk;
 
@@ -120,38 +121,46 @@ impl DiskBlobs {
         Self { tree, lanes, budget, small_body, streams: Arc::default() }
     }
 
-    async fn put_batches(
+    /// Writes a body that is still coming, behind what was gathered of it.
+    async fn put_coming(
         &self,
         key: &Key,
         envelope: &Envelope,
         body: &mut dyn Source,
-        first: Batch,
+        first: Option<Batch>,
     ) -> Result<Seal, PutError> {
         let live = Live::enter(&self.streams);
         let failed = |source| put_failed(key, source);
         let tree = Arc::clone(&self.tree);
-        let mut writing = self.lanes.run(move || {
+        let create = move || {
             let mut staged = tree.stage.create()?;
-            staged.write(first.chunks())?;
+            staged.write(first.as_ref().map_or(&[], Batch::chunks))?;
             Ok(staged)
-        });
+        };
+        let mut writing = if live.is_alone() { self.lanes.run(create) } else { self.lanes.run_here(create) };
         let mut ended = false;
-        while !ended {
-            let limit = (BATCHES_OF_ALL / live.count()).clamp(MIN_BATCH, MAX_BATCH);
-            // Alone, a stream reads on while it writes; among many, it waits first and so holds one batch instead of two.
-            let alone = live.count() <= OVERLAP_BELOW;
+        let staged = loop {
+            if ended {
+                break within(writing).await.map_err(failed)?;
+            }
+            // Alone, a stream reads on while it writes; among many, it waits first and so holds one batch instead of two, or none.
+            let alone = live.is_alone();
             let (batch, mut staged) = if alone {
-                let batch = self.gather(key, body, limit, Patience::Ready).await?;
+                let batch = self.gather(key, body, batch(live.count()), Patience::Ready).await?;
                 (batch, within(writing).await.map_err(failed)?)
             } else {
-                let staged = within(writing).await.map_err(failed)?;
-                (self.gather(key, body, limit, Patience::Ready).await?, staged)
+                let mut staged = within(writing).await.map_err(failed)?;
+                if let Some(spot) = self.lanes.spot()
+                    && through::pass((spot, &self.budget), body, &mut staged).await?.map_err(failed)?
+                {
+                    break staged;
+                }
+                (self.gather(key, body, batch(live.count()), Patience::Ready).await?, staged)
             };
             ended = batch.ended;
             let write = move || staged.write(batch.chunks()).map(|()| staged);
             writing = if alone { self.lanes.run(write) } else { self.lanes.run_here(write) };
-        }
-        let staged = within(writing).await.map_err(failed)?;
+        };
         let seal = body.seal();
         self.publish(key, attribute::encode(envelope, &seal), move |_| Ok(staged)).await?;
         Ok(seal)
@@ -214,12 +223,16 @@ impl DiskBlobs {
 #[async_trait]
 impl Blobs for DiskBlobs {
     async fn put(&self, key: &Key, envelope: &Envelope, body: &mut dyn Source) -> Result<Seal, PutError> {
-        let fits = body.announced().is_none_or(|length| length <= self.small_body as u64);
-        let (limit, patience) =
-            if fits { (self.small_body.max(1), Patience::Whole) } else { (MAX_BATCH, Patience::Ready) };
-        let first = self.gather(key, body, limit, patience).await?;
+        let announced = body.announced();
+        let first = if announced.is_none_or(|length| length <= self.small_body as u64) {
+            self.gather(key, body, self.small_body.max(1), Patience::Whole).await?
+        } else if self.lanes.spot().is_some() {
+            return self.put_coming(key, envelope, body, None).await;
+        } else {
+            self.gather(key, body, batch(self.streams.load(Ordering::Relaxed)), Patience::Ready).await?
+        };
         if !first.ended {
-            return self.put_batches(key, envelope, body, first).await;
+            return self.put_coming(key, envelope, body, Some(first)).await;
         }
         let seal = body.seal();
         let write = move |stage: &Stage| {
@@ -296,6 +309,11 @@ impl Blobs for DiskBlobs {
     }
 }
 
+/// How large a batch may become among so many.
+fn batch(streams: usize) -> usize {
+    (BATCHES_OF_ALL / streams.max(1)).clamp(MIN_BATCH, MAX_BATCH)
+}
+
 /// Counts the streams that write in batches.
 struct Live<'a>(&'a AtomicUsize);
 
@@ -303,6 +321,11 @@ impl<'a> Live<'a> {
     fn enter(streams: &'a AtomicUsize) -> Self {
         streams.fetch_add(1, Ordering::Relaxed);
         Self(streams)
+    }
+
+    /// Whether so few are at it that the cores have time.
+    fn is_alone(&self) -> bool {
+        self.count() <= OVERLAP_BELOW
     }
 
     fn count(&self) -> usize {

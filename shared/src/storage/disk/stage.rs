@@ -108,7 +108,12 @@ impl Staged {
     /// Appends the chunks.
     pub(super) fn write(&mut self, chunks: &[Bytes]) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-        let mut rest = slices.as_mut_slice();
+        self.append(&mut slices)
+    }
+
+    /// Appends the pieces.
+    pub(super) fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let mut rest = pieces;
         // Passes over what is empty.
         IoSlice::advance_slices(&mut rest, 0);
         let mut file = self.file()?;

@@ -4,6 +4,7 @@ mod budget;
 mod folder;
 mod staged;
 mod streams;
+mod through;
 
 use std::{fs, sync::Arc, time::Duration};
 

@@ -7,22 +7,12 @@ mod conduct;
 mod stream;
 mod windows;
 
-use std::{
-    convert::Infallible,
-    io,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
-};
+use std::{convert::Infallible, sync::Arc};
 
 use http::{Request, header::HOST};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::sleep_until,
-};
+use tokio::{net::TcpStream, time::sleep_until};
 use tracing::debug;
 
 pub(in crate::http) use self::windows::Windows;
@@ -32,7 +22,7 @@ use self::{
 };
 use super::{
     super::{
-        Code, Problem, Reply, buffers,
+        Code, Problem, Reply, RequestBody, buffers,
         context::new_id,
         screen::{MAX_FIELDS, MAX_HEAD},
         server::{Handler, Listener},
@@ -56,7 +46,7 @@ pub(super) async fn serve<H: Handler>(
     listener: &Arc<Listener<H>>,
 ) -> Option<(TcpStream, End)> {
     let (rules, window) = (&listener.rules, listener.windows.take());
-    let wire = Shared(Arc::new(Mutex::new(Wire::unscreened(stream, place, rules.stall_timeout))));
+    let wire = Wire::unscreened(stream, place, rules.stall_timeout);
     let conduct = Arc::new(Conduct::default());
     let (shared, own, address) = (Arc::clone(listener), Arc::clone(&conduct), peer.address);
     let service = service_fn(move |request| {
@@ -100,7 +90,7 @@ pub(super) async fn serve<H: Handler>(
         served.as_mut().graceful_shutdown();
     }
     drop(served);
-    wire.into_end()
+    wire.into_end(false)
 }
 
 /// The answer to one request.
@@ -116,7 +106,7 @@ async fn answer<H: Handler>(
             problem(&too_many())
         }
         (Some(_), Err(code)) => problem(&code.into()),
-        (Some(_), Ok(())) => handler.handle(request).await,
+        (Some(_), Ok(())) => handler.handle(request.map(RequestBody::from)).await,
     };
     open.answered();
     Ok(reply.map(|body| Answer::new(body, (place, open))))
@@ -137,57 +127,5 @@ fn screen(request: &Request<Incoming>) -> Result<(), Code> {
         (Some(_), None, _) | (None, Some(_), None) => Ok(()),
         (Some(authority), Some(host), None) if host.as_bytes() == authority => Ok(()),
         _ => Err(Code::BadHost),
-    }
-}
-
-/// A wire that hyper does not give back, and that is needed when hyper is done with it.
-#[derive(Clone, Debug)]
-struct Shared(Arc<Mutex<Wire>>);
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Wire> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The stream, once nobody else has it.
-    fn into_end(self) -> Option<(TcpStream, End)> {
-        let wire = Arc::into_inner(self.0)?.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Some(wire.into_end(false))
-    }
-}
-
-impl AsyncRead for Shared {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.lock()).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Shared {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.lock()).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.lock()).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.lock().is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.lock()).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.lock()).poll_shutdown(context)
     }
 }
