@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
@@ -165,7 +165,7 @@ impl Inner {
         let hungry_for = self.appetite.next() + 1;
         let size = most.min(hungry_for);
         let mut piece = BytesMut::with_capacity(size);
-        match poll_read_buf(Pin::new(stream), context, &mut piece) {
+        match poll_read_buf(Pin::new(stream), context, &mut (&mut piece).limit(size)) {
             Poll::Pending => {
                 self.appetite.starved();
                 self.body.wait(context);
@@ -223,6 +223,11 @@ impl Inner {
             let most = usize::try_from(self.body.left).unwrap_or(usize::MAX).min(WITH_HEAD);
             let came = DESK.with_borrow_mut(|desk| stream.try_read(desk.get_mut(..most).unwrap_or_default()));
             self.body.left -= came.unwrap_or(0) as u64;
+        }
+        if self.body.left == 0
+            && let Some(hyper) = self.body.hyper.take()
+        {
+            hyper.wake();
         }
         self.body.left
     }

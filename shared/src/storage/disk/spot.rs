@@ -66,7 +66,9 @@ impl Spot {
             Ok(permit) => permit,
             Err(_) => timeout(PATIENCE, self.places.acquire()).await.ok()?.ok()?,
         };
-        Some(Place { _permit: permit, spot: self, begun: Instant::now() })
+        let begun = Instant::now();
+        // Somebody may have taken long meanwhile.
+        (!self.rests(begun)).then_some(Place { _permit: permit, spot: self, begun })
     }
 
     fn rests(&self, now: Instant) -> bool {
