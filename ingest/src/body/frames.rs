@@ -59,9 +59,9 @@ pub(crate) trait Frames: Send + Unpin {
 }
 
 /// The body of a request.
-pub(crate) struct IncomingFrames(pub(crate) RequestBody);
+pub(crate) struct RequestFrames(pub(crate) RequestBody);
 
-impl Frames for IncomingFrames {
+impl Frames for RequestFrames {
     fn want(&mut self, most: usize) {
         self.0.want(most);
     }

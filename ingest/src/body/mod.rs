@@ -21,7 +21,7 @@ use headworks_shared::{
 use self::pace::Pace;
 pub(crate) use self::{
     announced::Announced,
-    frames::{Frame, Frames, IncomingFrames},
+    frames::{Frame, Frames, RequestFrames},
     pace::Timer,
     tail::Tail,
 };

@@ -23,7 +23,7 @@ use crate::{
     App,
     admission::Credit,
     answer::{last, put_problem},
-    body::{Announced, Bounds, IncomingFrames, UploadBody},
+    body::{Announced, Bounds, RequestFrames, UploadBody},
     metrics::{Outcome, Protocol},
 };
 
@@ -50,7 +50,7 @@ pub(crate) async fn post(
     let upload = async move {
         let _until_answered = (permit, form);
         let unnamed = Bounds::from(&app.settings.ingest);
-        let parser = Parser::new(IncomingFrames(body), boundary, wants.length, unnamed.timer());
+        let parser = Parser::new(RequestFrames(body), boundary, wants.length, unnamed.timer());
         Form { app: &app, context: &context, wants, unnamed, results: Vec::new(), close: false }
             .take(parser, first)
             .await

@@ -21,7 +21,7 @@ use crate::{
     App,
     admission::{Credit, Refusal},
     answer,
-    body::{Bounds, Frames, IncomingFrames, UploadBody},
+    body::{Bounds, Frames, RequestFrames, UploadBody},
     metrics::{Outcome, Protocol},
 };
 
@@ -68,7 +68,7 @@ async fn admitted(
     let tasks = app.tasks.clone();
     let upload = async move {
         let _until_answered = permit;
-        let frames = IncomingFrames(body);
+        let frames = RequestFrames(body);
         one(&app, &context, path, &wants, frames, credit).await
     };
     // A client that goes away ends its body, and so the upload; but what follows the last byte runs to its end.

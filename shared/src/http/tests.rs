@@ -82,6 +82,19 @@ impl Handler for Arc<Sample> {
                 self.waiting.add_permits(1);
                 std::future::pending().await
             }
+            "/unread" => {
+                let _over = Over(Arc::clone(self));
+                self.waiting.add_permits(1);
+                std::future::pending().await
+            }
+            "/panic" => {
+                let over = Over(Arc::clone(self));
+                Tasks::new(Stop::new()).spawn("reader", |_| async move {
+                    let _over = over;
+                    read(body).await;
+                });
+                panic!("broken on purpose")
+            }
             "/wait" => {
                 self.waiting.add_permits(1);
                 self.go_on.acquire().await.unwrap().forget();

@@ -113,8 +113,22 @@ impl Wire {
         self.lock().end(slow)
     }
 
+    /// Ends the connection when dropped: whoever reads a body is not to go on when the connection's task breaks down.
+    pub(super) fn end_at_last(&self) -> EndAtLast {
+        EndAtLast(self.clone())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Wire::end_at_last`].
+pub(super) struct EndAtLast(Wire);
+
+impl Drop for EndAtLast {
+    fn drop(&mut self) {
+        drop(self.0.lock().end(false));
     }
 }
 
@@ -175,7 +189,7 @@ impl Inner {
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.body.left > 0 {
             self.body.hyper = Some(context.waker().clone());
-            return Poll::Pending;
+            return self.watch(context);
         }
         if let Some(broken) = self.screen.broken() {
             return self.refuse(context, broken);
@@ -194,6 +208,18 @@ impl Inner {
         match self.screen.broken() {
             Some(broken) if buffer.filled().len() == before => self.refuse(context, broken),
             _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// While a body that has come as a whole waits to be read, a client may go away: nobody else would see that.
+    fn watch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if (self.held.len() as u64) < self.body.left {
+            return Poll::Pending;
+        }
+        let mut byte = [0];
+        match ready!(stream(&mut self.stream)?.poll_peek(context, &mut ReadBuf::new(&mut byte)))? {
+            0 => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
         }
     }
 

@@ -29,7 +29,7 @@ pub(super) async fn serve<H: Handler>(
     let answers = Answers::default();
     let wire = Wire::new(stream, answers.clone(), place.clone(), listener.rules.stall_timeout);
     let (handler, old_from) = (Arc::clone(&listener.handler), peer.old_from);
-    let own = wire.clone();
+    let (own, _broken_down) = (wire.clone(), wire.end_at_last());
     let service = service_fn(move |request| {
         let (handler, wire, owed) = (Arc::clone(&handler), own.clone(), answers.owe());
         Box::pin(async move {

@@ -78,13 +78,22 @@ async fn a_client_that_goes_away_within_its_body_breaks_it_off() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_behind_its_body_ends_what_was_being_done_for_it() {
-    for length in [5, 100_000] {
+    for (path, length) in [("/hold", 5), ("/hold", 100_000), ("/unread", 5)] {
         let server = Server::start();
         let mut client = server.connect().await;
-        client.send(format!("{}{}", head("/hold", length, ""), "x".repeat(length))).await;
+        client.send(format!("{}{}", head(path, length, ""), "x".repeat(length))).await;
         server.somebody_waits().await;
         drop(client);
         let dropped = timeout(DEADLINE, server.sample.handed_over.acquire()).await;
-        assert!(dropped.expect("it is noticed").is_err());
+        assert!(dropped.expect("it is noticed").is_err(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_down_breaks_its_body_off() {
+    let server = Server::start();
+    let mut client = server.connect().await;
+    client.send(format!("{}hello", head("/panic", 100_000, ""))).await;
+    let ended = timeout(DEADLINE, server.sample.handed_over.acquire()).await;
+    assert!(ended.expect("nobody goes on reading").is_err());
 }

@@ -3,8 +3,8 @@
 //!
 //! It may be otherwise without notice: the kernel makes writers wait when too much is unwritten, and a disk can hang. All that its
 //! thread has to do waits then too, so one of the runtime's threads never is on the spot, and for a while after
-//! someone took long, nobody is. Who finds no place goes to another thread: to wait for one instead cost a thousand uploads of 1 MiB a third
-//! of their throughput and half as much memory again, because each waits with what it has read.
+//! someone took long, nobody is. Who finds no place and has a piece of a body in hand goes to another thread: to wait with it cost a
+//! thousand uploads of 1 MiB a third of their throughput and half as much memory again. Who has read nothing yet may wait.
 
 use std::{
     sync::{Mutex, PoisonError},
