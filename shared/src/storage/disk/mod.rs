@@ -3,7 +3,7 @@
 //! A body is written to a staged file, which gets its envelope as an extended attribute, is synced, and is then renamed to its
 //! place, never onto another; last, its folder is synced, one sync for all who wait. So a file in place is whole and has its
 //! envelope, whatever crashed when. Small bodies take one hop to a blocking thread for all of it, or none where nobody waits for
-//! the disk.
+//! the disk; there their file has no name at all until it gets the one of its place.
 
 mod attribute;
 mod folders;
@@ -91,6 +91,8 @@ impl DiskBlobs {
         let stage =
             Stage::open(root).map_err(|source| ProbeError::Write { folder: root.to_owned(), source })?;
         probe::try_out(root, &stage)?;
+        // A wait for the disk hides what a rename costs, and of a rename it is known everywhere that a sync keeps it.
+        let stage = if options.fsync { stage } else { probe::without_names(root, stage) };
         Ok(Self::new(root, stage, options, budget))
     }
 
@@ -235,22 +237,13 @@ impl Blobs for DiskBlobs {
             return self.put_coming(key, envelope, body, Some(first)).await;
         }
         let seal = body.seal();
-        let write = move |stage: &Stage| {
-            let mut staged = stage.create()?;
-            staged.write(first.chunks())?;
-            Ok(staged)
-        };
-        self.publish(key, attribute::encode(envelope, &seal), write).await?;
+        let attribute = attribute::encode(envelope, &seal);
+        self.publish(key, attribute, move |stage| stage.write_whole(first.chunks())).await?;
         Ok(seal)
     }
 
     async fn create(&self, key: &Key, content: Bytes) -> Result<(), PutError> {
-        let write = move |stage: &Stage| {
-            let mut staged = stage.create()?;
-            staged.write(&[content])?;
-            Ok(staged)
-        };
-        self.publish(key, Vec::new(), write).await
+        self.publish(key, Vec::new(), move |stage| stage.write_whole(&[content])).await
     }
 
     async fn confirm(&self, key: &Key) -> Result<(), Error> {

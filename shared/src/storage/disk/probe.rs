@@ -67,13 +67,12 @@ pub(super) fn find(root: &Path) -> Result<(), ProbeError> {
 pub(super) fn try_out(root: &Path, stage: &Stage) -> Result<(), ProbeError> {
     let folder = || root.to_owned();
     let write = |source| ProbeError::Write { folder: folder(), source };
-    // A name of its own: others may be opening the store at the same time.
-    let place = root.join(STAGE).join(format!("probe-{:032x}", fastrand::u128(..)));
-    let mut first = stage.create().map_err(write)?;
-    attribute::write(first.file().map_err(write)?, &[b'x'; MAX_BYTES])
+    let place = place(root);
+    let first = stage.create().map_err(write)?;
+    attribute::write(first.file(), &[b'x'; MAX_BYTES])
         .map_err(|source| ProbeError::NoAttributes { folder: folder(), source })?;
-    first.rename(&place).map_err(|source| ProbeError::NoCreateOnly { folder: folder(), source })?;
-    let second = stage.create().map_err(write)?.rename(&place);
+    first.place(&place).map_err(|source| ProbeError::NoCreateOnly { folder: folder(), source })?;
+    let second = stage.create().map_err(write)?.place(&place);
     fs::remove_file(&place).map_err(write)?;
     match second {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -83,6 +82,20 @@ pub(super) fn try_out(root: &Path, stage: &Stage) -> Result<(), ProbeError> {
             source: io::Error::other("a file was replaced"),
         }),
     }
+}
+
+/// Has whole bodies written to files without names, where the file system and the kernel know them: `O_TMPFILE`, and `AT_EMPTY_PATH`,
+/// which takes Linux 6.10 or `CAP_DAC_READ_SEARCH` (linkat(2)).
+pub(super) fn without_names(root: &Path, stage: Stage) -> Stage {
+    let place = place(root);
+    let placed = stage.create_nameless().and_then(|file| file.place(&place));
+    let known = placed.and_then(|()| fs::remove_file(&place)).is_ok();
+    if known { stage.without_names() } else { stage }
+}
+
+/// A name of its own: others may be opening the store at the same time.
+fn place(root: &Path) -> PathBuf {
+    root.join(STAGE).join(format!("probe-{:032x}", fastrand::u128(..)))
 }
 
 /// The part of the disk that is free for this process, 0 to 1.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::fs::{Advice, CWD, RenameFlags};
+use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, RenameFlags};
 use uuid::Uuid;
 
 /// The folder of staged files, below the store's root: in the same file system, so that a rename is all it takes.
@@ -21,6 +21,7 @@ const WRITEBACK_EVERY: u64 = 8 << 20;
 #[derive(Debug)]
 pub(super) struct Stage {
     root: PathBuf,
+    nameless: bool,
 }
 
 impl Stage {
@@ -33,7 +34,26 @@ impl Stage {
 
     /// The stage of a store, made or not.
     pub(super) fn of(store: &Path) -> Self {
-        Self { root: store.join(STAGE) }
+        Self { root: store.join(STAGE), nameless: false }
+    }
+
+    /// The same, where files of whole bodies have no name before they are in place.
+    pub(super) fn without_names(self) -> Self {
+        Self { nameless: true, ..self }
+    }
+
+    /// Makes a file of a body that is here as a whole.
+    pub(super) fn write_whole(&self, body: &[Bytes]) -> io::Result<Staged> {
+        let mut staged = if self.nameless { self.create_nameless() } else { self.create() }?;
+        staged.write(body)?;
+        Ok(staged)
+    }
+
+    /// Makes an empty file that has no name. It costs less than to rename one, and a crash leaves nothing to sweep.
+    pub(super) fn create_nameless(&self) -> io::Result<Staged> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&self.root, flags, Mode::from_raw_mode(0o666))?;
+        Ok(Staged::new(file.into(), None))
     }
 
     /// Makes an empty staged file.
@@ -51,7 +71,7 @@ impl Stage {
             }
             file => file?,
         };
-        Ok(Staged { path: Some(path), file: Some(file), written: 0, handed_over: 0 })
+        Ok(Staged::new(file, Some(path)))
     }
 
     /// Whether the folder is there.
@@ -91,18 +111,22 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// A staged file; removed when dropped before its rename.
+/// A staged file; removed when dropped before it is in place.
 #[derive(Debug)]
 pub(super) struct Staged {
+    file: File,
     path: Option<PathBuf>,
-    file: Option<File>,
     written: u64,
     handed_over: u64,
 }
 
 impl Staged {
-    pub(super) fn file(&self) -> io::Result<&File> {
-        self.file.as_ref().ok_or_else(|| io::Error::other("the staged file is closed"))
+    fn new(file: File, path: Option<PathBuf>) -> Self {
+        Self { file, path, written: 0, handed_over: 0 }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// Appends the chunks.
@@ -116,7 +140,7 @@ impl Staged {
         let mut rest = pieces;
         // Passes over what is empty.
         IoSlice::advance_slices(&mut rest, 0);
-        let mut file = self.file()?;
+        let mut file = &self.file;
         let mut written = 0;
         while !rest.is_empty() {
             let bytes = match file.write_vectored(rest) {
@@ -138,7 +162,7 @@ impl Staged {
         let pending = self.written - self.handed_over;
         if pending >= WRITEBACK_EVERY {
             rustix::fs::fadvise(
-                self.file()?,
+                &self.file,
                 self.handed_over,
                 std::num::NonZeroU64::new(pending),
                 Advice::DontNeed,
@@ -148,12 +172,13 @@ impl Staged {
         Ok(())
     }
 
-    /// Moves the file to its place, unless there is one.
-    pub(super) fn rename(&mut self, place: &Path) -> io::Result<()> {
-        if let Some(path) = &self.path {
-            rustix::fs::renameat_with(CWD, path, CWD, place, RenameFlags::NOREPLACE)?;
-            self.path = None;
+    /// Gives the file its name, unless that is taken.
+    pub(super) fn place(mut self, place: &Path) -> io::Result<()> {
+        match &self.path {
+            Some(path) => rustix::fs::renameat_with(CWD, path, CWD, place, RenameFlags::NOREPLACE)?,
+            None => rustix::fs::linkat(&self.file, "", CWD, place, AtFlags::EMPTY_PATH)?,
         }
+        self.path = None;
         Ok(())
     }
 }

@@ -37,17 +37,17 @@ impl Tree {
     }
 
     /// Gives a staged file its name, unless that is taken.
-    pub(super) fn publish(&self, key: &Key, attribute: &[u8], mut staged: Staged) -> io::Result<Published> {
+    pub(super) fn publish(&self, key: &Key, attribute: &[u8], staged: Staged) -> io::Result<Published> {
         if !attribute.is_empty() {
-            attribute::write(staged.file()?, attribute)?;
+            attribute::write(staged.file(), attribute)?;
         }
         if self.fsync {
-            rustix::fs::fdatasync(staged.file()?)?;
+            rustix::fs::fdatasync(staged.file())?;
         }
         let place = self.path(key);
         let folder = place.parent().unwrap_or(&self.root);
         self.folders.make(&self.root, folder)?;
-        let new = match staged.rename(&place) {
+        let new = match staged.place(&place) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     path::PathBuf,
     task::{Context, Poll, ready},
     time::{Duration, SystemTime},
@@ -18,7 +19,11 @@ use crate::{
     storage::{
         Blobs as _, BodyError, Error, Key, PutError, Source,
         conformance::{Body, SMALL_BODY, content, envelope, frames, key, read},
-        disk::{DiskBlobs, stage::STAGE},
+        disk::{
+            DiskBlobs,
+            probe::without_names,
+            stage::{STAGE, Stage},
+        },
     },
 };
 
@@ -100,6 +105,29 @@ async fn staged_files_are_swept_when_they_were_idle_long_enough() {
     assert_eq!(blobs.sweep_unfinished(HOUR / 4).await.unwrap(), 1);
     assert_eq!(blobs.sweep_unfinished(Duration::ZERO).await.unwrap(), 2);
     assert_eq!(staged(&root), 0);
+}
+
+#[test]
+fn a_whole_body_has_no_name_before_its_place_and_never_takes_anothers() {
+    let root = tempfile::tempdir().unwrap();
+    let open = || Stage::open(root.path()).unwrap();
+    let place = root.path().join("place");
+    // Before Linux 6.10 only root may do without names.
+    let known = open().create_nameless().and_then(|file| file.place(&place)).is_ok();
+    drop(fs::remove_file(&place));
+    for (stage, names) in [(open(), 1), (without_names(root.path(), open()), u64::from(!known))] {
+        let body = content(10, names);
+        let write = || stage.write_whole(std::slice::from_ref(&body)).unwrap();
+        drop(write());
+        assert_eq!(staged(&root), 0);
+        let whole = write();
+        assert_eq!(staged(&root), usize::try_from(names).unwrap());
+        whole.place(&place).unwrap();
+        let taken = write().place(&place).unwrap_err();
+        assert_eq!((taken.kind(), staged(&root)), (ErrorKind::AlreadyExists, 0));
+        assert!(fs::read(&place).unwrap() == body);
+        fs::remove_file(&place).unwrap();
+    }
 }
 
 fn age(files: &[PathBuf], to: SystemTime) {
