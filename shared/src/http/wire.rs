@@ -113,7 +113,7 @@ impl Wire {
         self.lock().end(slow)
     }
 
-    /// Ends the connection when dropped: whoever reads a body is not to go on when the connection's task breaks down.
+    /// Ends the connection when dropped: whoever reads a body gets no more than has come when the connection's task breaks down.
     pub(super) fn end_at_last(&self) -> EndAtLast {
         EndAtLast(self.clone())
     }
@@ -211,7 +211,8 @@ impl Inner {
         }
     }
 
-    /// While a body that has come as a whole waits to be read, a client may go away: nobody else would see that.
+    /// While a body that has come as a whole waits to be read, a client may go away: nobody else would see that. (Nor is it seen here, until
+    /// the body was read, where more came behind it.)
     fn watch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if (self.held.len() as u64) < self.body.left {
             return Poll::Pending;

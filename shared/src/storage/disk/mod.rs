@@ -3,7 +3,7 @@
 //! A body is written to a staged file, which gets its envelope as an extended attribute, is synced, and is then renamed to its
 //! place, never onto another; last, its folder is synced, one sync for all who wait. So a file in place is whole and has its
 //! envelope, whatever crashed when. Small bodies take one hop to a blocking thread for all of it, or none where nobody waits for
-//! the disk; there their file has no name at all until it gets the one of its place.
+//! the disk; there, where Linux allows it, their file has no name at all until it gets the one of its place.
 
 mod attribute;
 mod folders;

@@ -6,10 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tracing::debug;
+
 use super::{
     attribute::{self, MAX_BYTES},
-    stage::{STAGE, Stage},
+    stage::{STAGE, Stage, Staged},
 };
+use crate::report::Report;
 
 /// The folder cannot hold a store.
 #[derive(Debug, thiserror::Error)]
@@ -65,14 +68,30 @@ pub(super) fn find(root: &Path) -> Result<(), ProbeError> {
 
 /// Writes a file, gives it an attribute, and renames it twice: the second time must fail.
 pub(super) fn try_out(root: &Path, stage: &Stage) -> Result<(), ProbeError> {
+    try_files(root, || stage.create())
+}
+
+/// Has whole bodies written to files without names, where the file system and the kernel know them: `O_TMPFILE`, and `AT_EMPTY_PATH`,
+/// which takes Linux 6.10 or `CAP_DAC_READ_SEARCH` (linkat(2)).
+pub(super) fn without_names(root: &Path, stage: Stage) -> Stage {
+    match try_files(root, || stage.create_nameless()) {
+        Ok(()) => stage.without_names(),
+        Err(error) => {
+            debug!(error = %Report(&error), "small bodies have names before their place");
+            stage
+        }
+    }
+}
+
+fn try_files(root: &Path, create: impl Fn() -> io::Result<Staged>) -> Result<(), ProbeError> {
     let folder = || root.to_owned();
     let write = |source| ProbeError::Write { folder: folder(), source };
     let place = place(root);
-    let first = stage.create().map_err(write)?;
+    let first = create().map_err(write)?;
     attribute::write(first.file(), &[b'x'; MAX_BYTES])
         .map_err(|source| ProbeError::NoAttributes { folder: folder(), source })?;
     first.place(&place).map_err(|source| ProbeError::NoCreateOnly { folder: folder(), source })?;
-    let second = stage.create().map_err(write)?.place(&place);
+    let second = create().map_err(write)?.place(&place);
     fs::remove_file(&place).map_err(write)?;
     match second {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -82,15 +101,6 @@ pub(super) fn try_out(root: &Path, stage: &Stage) -> Result<(), ProbeError> {
             source: io::Error::other("a file was replaced"),
         }),
     }
-}
-
-/// Has whole bodies written to files without names, where the file system and the kernel know them: `O_TMPFILE`, and `AT_EMPTY_PATH`,
-/// which takes Linux 6.10 or `CAP_DAC_READ_SEARCH` (linkat(2)).
-pub(super) fn without_names(root: &Path, stage: Stage) -> Stage {
-    let place = place(root);
-    let placed = stage.create_nameless().and_then(|file| file.place(&place));
-    let known = placed.and_then(|()| fs::remove_file(&place)).is_ok();
-    if known { stage.without_names() } else { stage }
 }
 
 /// A name of its own: others may be opening the store at the same time.

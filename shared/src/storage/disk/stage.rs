@@ -52,7 +52,8 @@ impl Stage {
     /// Makes an empty file that has no name. It costs less than to rename one, and a crash leaves nothing to sweep.
     pub(super) fn create_nameless(&self) -> io::Result<Staged> {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&self.root, flags, Mode::from_raw_mode(0o666))?;
+        let shard = self.root.join(format!("{:02x}", fastrand::u8(..)));
+        let file = in_folder(&shard, || Ok(rustix::fs::open(&shard, flags, Mode::from_raw_mode(0o666))?))?;
         Ok(Staged::new(file.into(), None))
     }
 
@@ -63,14 +64,7 @@ impl Stage {
         let text = name.hyphenated().encode_lower(&mut text);
         let shard = self.root.join(text.split_at(2).0);
         let path = shard.join(text);
-        let open = || OpenOptions::new().write(true).create_new(true).open(&path);
-        let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_folder(&shard)?;
-                open()?
-            }
-            file => file?,
-        };
+        let file = in_folder(&shard, || OpenOptions::new().write(true).create_new(true).open(&path))?;
         Ok(Staged::new(file, Some(path)))
     }
 
@@ -101,6 +95,17 @@ fn remove_idle(entry: &DirEntry, idle: Duration) -> io::Result<u64> {
     let Ok(metadata) = entry.metadata() else { return Ok(0) };
     let untouched = metadata.modified()?.elapsed().unwrap_or_default();
     Ok(u64::from(untouched >= idle && fs::remove_file(entry.path()).is_ok()))
+}
+
+/// Opens a file in a folder that is made if need be.
+fn in_folder<T>(folder: &Path, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_folder(folder)?;
+            open()
+        }
+        file => file,
+    }
 }
 
 /// Only the folder itself: where the one above is gone, so is the disk.

@@ -45,7 +45,7 @@ struct Buffers {
 }
 
 const LARGE: Buffers = Buffers { http: 64 << 10, send: 256 << 10, receive: 256 << 10 };
-/// Less than one read of a fast client's body, so that hyper does not gather a second one.
+/// Little more than hyper's least: among many it gathers nothing anyway, because each pipe has one frame on its way.
 const SMALL: Buffers = Buffers { http: 12 << 10, send: 48 << 10, receive: 48 << 10 };
 
 /// How many connections, and how long one may take to come up.
