@@ -35,6 +35,9 @@ const ASK_SOON: Duration = Duration::from_millis(10);
 /// One in so many of the queue's places may be in stock, those for the refused included.
 const STOCK_ONE_IN: usize = 16;
 
+/// Who is refused by a full queue is told when one in so many of its places will be free; with fewer jobs it says nothing about its pace.
+const TENTH: usize = 10;
+
 /// The longest wait for an answer of the queue.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -272,12 +275,12 @@ impl Credits {
     pub(crate) fn observe(&self, depth: &Depth, now: Instant) {
         let mut state = self.state();
         let spent = state.spent.iter().sum();
-        state.pace = state.pace.next(now, depth.jobs(), spent);
+        state.pace = state.pace.next(now, depth.jobs(), spent, self.capacity / TENTH);
     }
 
     /// How long the queue takes to free a tenth of its places, at its present pace.
     pub(crate) fn drain(&self) -> Option<Duration> {
-        self.state().pace.time_to_free(self.capacity / 10)
+        self.state().pace.time_to_free(self.capacity / TENTH)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -60,7 +60,6 @@ impl From<&Settings> for Bounds {
 pub(crate) struct UploadBody<F> {
     frames: F,
     length: Option<u64>,
-    bounds: Bounds,
     announced: Announced,
     seen: Seen,
     timer: Timer,
@@ -80,7 +79,6 @@ impl<F: Frames> UploadBody<F> {
         Self {
             frames,
             length,
-            bounds,
             announced,
             seen: Seen {
                 limit: bounds.max_object,
@@ -198,7 +196,7 @@ impl<F: Frames> Source for UploadBody<F> {
     }
 
     fn at_most(&self) -> Option<u64> {
-        let bounds = [self.length, Some(self.bounds.max_object)].into_iter().flatten();
+        let bounds = [self.length, Some(self.seen.limit)].into_iter().flatten();
         let left = bounds.map(|bound| bound.saturating_sub(self.seen.received));
         left.chain(self.frames.at_most()).min()
     }

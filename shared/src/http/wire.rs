@@ -27,7 +27,7 @@ use super::{
     Code,
     answers::Answers,
     buffers::{Appetite, Place},
-    screen::{Broken, Screen},
+    screen::{Announced, Broken, Screen},
 };
 
 /// How much is read where a head is to come, in bytes: a small body comes with it.
@@ -251,8 +251,7 @@ impl Inner {
         let (through, body) = self.screen.take(came, !self.answers.are_owed());
         if let Some(body) = body {
             self.held.extend_from_slice(came.get(through..).unwrap_or_default());
-            came.get_mut(body.said_at.clone()).unwrap_or_default().fill(b'0');
-            self.body.begin(&body);
+            self.read_beside(&body, came);
         }
         buffer.set_filled(before + through);
         Poll::Ready(Ok(()))
@@ -265,11 +264,15 @@ impl Inner {
         let (through, body) = self.screen.take(came, !self.answers.are_owed());
         buffer.put_slice(came.get(..through).unwrap_or_default());
         if let Some(body) = body {
-            let passed = buffer.filled_mut().get_mut(before..).unwrap_or_default();
-            passed.get_mut(body.said_at.clone()).unwrap_or_default().fill(b'0');
-            self.body.begin(&body);
+            self.read_beside(&body, buffer.filled_mut().get_mut(before..).unwrap_or_default());
         }
         through
+    }
+
+    /// hyper is told that there is no body, and it begins beside it.
+    fn read_beside(&mut self, body: &Announced, passed: &mut [u8]) {
+        passed.get_mut(body.said_at.clone()).unwrap_or_default().fill(b'0');
+        self.body.begin(body);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Hands the frames of a client's body over to the request that carries them to the store, few at a time.
 //!
-//! The client's side lives in the put, which may borrow the body; the store's side in the connection's task. The gate between them is
-//! shut until the store has said that it wants the body: until then nothing of the client is read, and a refused request can be sent
-//! again. The store's side never ends by itself: where the put goes away or the body breaks off, the request is broken off too, short
-//! of the length that it declared, so that nothing of it becomes visible.
+//! One side reads the client, the other writes to the store's connection; one task runs both. The gate between them is shut until the
+//! store has said that it wants the body: until then nothing of the client is read, and a refused request can be sent again. The store's
+//! side never ends by itself: where the put goes away or the body breaks off, the request is broken off too, short of the length that it
+//! declared, so that nothing of it becomes visible.
 
 use std::{
     collections::VecDeque,
@@ -21,15 +21,16 @@ use futures_util::task::AtomicWaker;
 use super::http::FEW;
 use crate::limits::Leased;
 
-/// How many bytes may wait for their request when few requests are under way. Among many the next frame is read when the connection has taken
-/// the one before: a thousand streams of 16 MiB take a tenth less memory for it, and a fifth less while the store stalls.
+/// How many bytes may wait to be written when few requests are under way: so the next frames are read while one is written. Among many the
+/// next one is read when the one before was written: a thousand streams of 16 MiB take a tenth less memory for it, and a fifth less while
+/// the store stalls.
 const AMONG_FEW: usize = 128 << 10;
 
 /// Between the client's frames and the request's body.
 #[derive(Debug)]
 pub(super) struct Pipe {
     length: u64,
-    /// Requests under way: among few, each may have more on its way, so that neither side wakes the other for each frame.
+    /// Requests under way.
     live: Arc<AtomicUsize>,
     state: Mutex<State>,
     store: AtomicWaker,
@@ -46,8 +47,6 @@ struct Client {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Which request may read: the one that was made last.
-    turn: u32,
     gate: Gate,
     /// The next frames on their way, and how many bytes they are.
     frames: VecDeque<Bytes>,
@@ -89,28 +88,23 @@ impl Pipe {
         self.length
     }
 
-    /// Begins a request with its gate shut; the one before it may read no more. `None` when that one has read something.
-    pub(super) fn begin(&self) -> Option<u32> {
-        let mut state = self.state();
-        if state.taken > 0 || state.end == End::Broken {
-            return None;
-        }
-        state.turn += 1;
-        state.gate = Gate::Shut;
-        drop(state);
-        self.store.wake();
-        self.state().turn.into()
+    /// Begins a request, with the gate shut. Says whether it may: not when the one before it has read something.
+    pub(super) fn begin(&self) -> bool {
+        self.shut();
+        let state = self.state();
+        state.taken == 0 && state.end != End::Broken
     }
 
-    /// The store wants the body of the request `turn`.
-    pub(super) fn open(&self, turn: u32) {
-        let mut state = self.state();
-        if state.turn == turn {
-            state.gate = Gate::Open;
-            drop(state);
-            self.client.waker.wake();
-            self.store.wake();
-        }
+    /// The request has ended: while there is another try, nothing of the client is to be read.
+    pub(super) fn shut(&self) {
+        self.state().gate = Gate::Shut;
+    }
+
+    /// The store wants the body.
+    pub(super) fn open(&self) {
+        self.state().gate = Gate::Open;
+        self.client.waker.wake();
+        self.store.wake();
     }
 
     /// Whether no request has taken a byte, so that another may be made.
@@ -169,14 +163,13 @@ impl Pipe {
         self.store.wake();
     }
 
-    /// The next frame for the request `turn`.
-    pub(super) fn poll_take(&self, turn: u32, context: &mut Context<'_>) -> Poll<Result<Bytes, BrokenOff>> {
+    /// The next frame.
+    pub(super) fn poll_take(&self, context: &mut Context<'_>) -> Poll<Result<Bytes, BrokenOff>> {
+        self.store.register(context.waker());
         let mut state = self.state();
-        if state.turn != turn || state.end == End::Broken {
+        if state.end == End::Broken {
             return Poll::Ready(Err(BrokenOff));
         }
-        // Only now: a request that has lost its turn must not be woken in place of the one that has it.
-        self.store.register(context.waker());
         if state.gate == Gate::Shut {
             return Poll::Pending;
         }
@@ -260,21 +253,21 @@ mod tests {
     use super::*;
     use crate::limits::Budget;
 
-    fn take(pipe: &Pipe, turn: u32) -> Poll<Result<Bytes, BrokenOff>> {
-        pipe.poll_take(turn, &mut Context::from_waker(&noop_waker()))
+    fn take(pipe: &Pipe) -> Poll<Result<Bytes, BrokenOff>> {
+        pipe.poll_take(&mut Context::from_waker(&noop_waker()))
     }
 
     #[tokio::test]
     async fn nothing_passes_before_the_gate_opens_and_then_each_frame_once() {
         let (pipe, budget) = (Pipe::new(4, &Arc::new(AtomicUsize::new(FEW + 1))), Budget::new(1 << 20));
-        let turn = pipe.begin().unwrap();
-        assert!(pipe.wanted().now_or_never().is_none() && take(&pipe, turn).is_pending());
-        pipe.open(turn);
+        assert!(pipe.begin());
+        assert!(pipe.wanted().now_or_never().is_none() && take(&pipe).is_pending());
+        pipe.open();
         pipe.wanted().await;
-        assert!(take(&pipe, turn).is_pending());
+        assert!(take(&pipe).is_pending());
         pipe.push(Bytes::from_static(b"abcd"), budget.lease(4).await);
         assert!(pipe.room().now_or_never().is_none());
-        let Poll::Ready(Ok(frame)) = take(&pipe, turn) else { panic!("no frame") };
+        let Poll::Ready(Ok(frame)) = take(&pipe) else { panic!("no frame") };
         assert_eq!((&*frame, budget.used_bytes()), (&b"abcd"[..], 1024));
         assert!(pipe.room().now_or_never().is_none(), "it is not written yet");
         let room = async { tokio::join!(pipe.room(), async { drop(frame) }) };
@@ -287,43 +280,24 @@ mod tests {
     #[tokio::test]
     async fn an_untouched_body_can_be_sent_again_and_a_touched_one_cannot() {
         let (pipe, budget) = (Pipe::new(4, &Arc::new(AtomicUsize::new(FEW + 1))), Budget::new(1 << 20));
-        let first = pipe.begin().unwrap();
-        pipe.open(first);
+        assert!(pipe.begin());
+        pipe.open();
         pipe.push(Bytes::from_static(b"abcd"), budget.lease(4).await);
-        let second = pipe.begin().unwrap();
-        pipe.open(first);
-        assert!(matches!(take(&pipe, first), Poll::Ready(Err(BrokenOff))), "the first may read no more");
-        assert!(take(&pipe, second).is_pending(), "its store has yet to say yes");
-        pipe.open(second);
-        assert!(matches!(take(&pipe, second), Poll::Ready(Ok(_))));
-        assert_eq!(pipe.begin(), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_has_lost_its_turn_is_not_woken_in_place_of_the_next() {
-        let (pipe, budget) = (Pipe::new(4, &Arc::default()), Budget::new(1 << 20));
-        let first = pipe.begin().unwrap();
-        let second = pipe.begin().unwrap();
-        let taking = poll_fn(|context| pipe.poll_take(second, context));
-        let meanwhile = async {
-            assert!(matches!(take(&pipe, first), Poll::Ready(Err(BrokenOff))));
-            pipe.open(second);
-            pipe.push(Bytes::from_static(b"abcd"), budget.lease(4).await);
-        };
-        let both = async { tokio::join!(taking, meanwhile) };
-        let (taken, ()) = timeout(Duration::from_secs(1), both).await.expect("it is told that it may read");
-        assert_eq!(&*taken.unwrap(), b"abcd");
+        assert!(pipe.begin() && take(&pipe).is_pending(), "the store of the second has yet to say yes");
+        pipe.open();
+        assert!(matches!(take(&pipe), Poll::Ready(Ok(_))));
+        assert!(!pipe.begin());
     }
 
     #[tokio::test]
     async fn a_put_that_goes_away_breaks_the_request_off() {
         let (pipe, budget) = (Pipe::new(4, &Arc::new(AtomicUsize::new(FEW + 1))), Budget::new(1 << 20));
-        let turn = pipe.begin().unwrap();
-        pipe.open(turn);
+        assert!(pipe.begin());
+        pipe.open();
         let guard = BreakOff(&pipe);
         pipe.push(Bytes::from_static(b"ab"), budget.lease(2).await);
         drop(guard);
-        assert!(matches!(take(&pipe, turn), Poll::Ready(Err(BrokenOff))));
-        assert_eq!((budget.used_bytes(), pipe.begin()), (0, None));
+        assert!(matches!(take(&pipe), Poll::Ready(Err(BrokenOff))));
+        assert_eq!((budget.used_bytes(), pipe.begin()), (0, false));
     }
 }

@@ -79,11 +79,13 @@ pub(super) async fn pour<T>(
     let mut hasher = Hasher::new(false, false);
     let failed = |error| Poured::Store { error, whole: pipe.is_drained() };
     let early = select! {
-        answer = &mut put => Some(answer.map_err(failed)?),
+        // What is read is written in the same turn.
+        biased;
         passed = pass_on(pipe, feed, &mut hasher, (budget, options.stall)) => {
             passed?;
             None
         }
+        answer = &mut put => Some(answer.map_err(failed)?),
     };
     let answer = match early {
         Some(answer) => answer,
@@ -157,7 +159,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn while_a_store_takes_nothing_one_frame_waits_for_it_and_no_other_is_read() {
         let (pipe, budget) = (Pipe::new(12, &Arc::new(AtomicUsize::new(FEW + 1))), Budget::new(1 << 20));
-        pipe.open(pipe.begin().unwrap());
+        pipe.open();
         let mut body = Body::new(frames(&content(12, 1), &[4])).announcing(12);
         let (mut feed, mut hasher) = (Feed::new(&mut body), Hasher::new(false, false));
         let limits = (&budget, Duration::from_secs(1));

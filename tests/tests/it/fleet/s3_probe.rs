@@ -143,10 +143,24 @@ async fn a_store_is_spoken_to_over_tls_and_must_be_trusted() -> Result<()> {
     ensure!(Report(&error).to_string().contains("UnknownIssuer"), "{}", Report(&error));
     told.variables.push(("AWS_CA_BUNDLE".to_owned(), text(made.authority())));
     // moto has no bucket yet, and says so: the client trusts it, and understands it.
-    let Err(error) = CloudBlobs::open_to_read(&url(), told, Budget::new(PLENTY)).await else {
+    let Err(error) = CloudBlobs::open_to_read(&url(), told.clone(), Budget::new(PLENTY)).await else {
         bail!("there is no bucket")
     };
     ensure!(Report(&error).to_string().contains("NoSuchBucket"), "{}", Report(&error));
+    let made = Command::new(program("curl", &[])?)
+        .args(["--silent", "--show-error", "--fail", "--max-time", "10", "--request", "PUT", "--cacert"])
+        .arg(made.authority())
+        .arg(format!("https://{}/{BUCKET}", server.address()))
+        .output()?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let store = CloudBlobs::open(&url(), told, Budget::new(PLENTY)).await?;
+    // Streamed as it comes, and more than TLS and the kernel hold; the second over the connection of the first.
+    for at in 1..3 {
+        let (key, content) = (conformance::key(), content(3 << 20, at));
+        store.put(&key, &envelope("a"), &mut Body::of(&content)).await?;
+        let (_, back) = conformance::read(&store, &key, None).await?;
+        ensure!(back == content, "{} bytes came back", back.len());
+    }
     Ok(())
 }
 

@@ -1,9 +1,8 @@
-//! Bodies: outgoing ones that are whole or a client's, and incoming ones that may not stall.
+//! Bodies: outgoing ones that say when they are sent, and incoming ones that may not stall.
 
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,109 +11,48 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use object_store::client::{HttpError, HttpErrorKind, HttpRequestBody};
-use tokio::{
-    sync::oneshot,
-    time::{Sleep, sleep},
-};
+use tokio::sync::oneshot;
 
-use super::{
-    super::pipe::{BrokenOff, Pipe},
-    Live, NoAnswer,
-    watchdog::Watchdog,
-};
+use super::{Live, NoAnswer, watchdog::Watchdog};
 
-/// Who says nothing to `Expect: 100-continue` for so long is sent the body: some do not know it.
-const SILENCE: Duration = Duration::from_secs(1);
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The body of a request.
-pub(crate) enum Outgoing {
-    /// As `object_store` made it.
-    Whole {
-        /// The bytes.
-        body: HttpRequestBody,
-        /// Dropped with it, when all of it is written or none will be.
-        _sent: oneshot::Sender<()>,
-    },
-    /// A client's frames, in place of it.
-    Piped(Piped),
+/// The body of a request, as `object_store` made it.
+pub(crate) struct Outgoing {
+    body: HttpRequestBody,
+    /// Dropped with it, when all of it is written or none will be.
+    _sent: oneshot::Sender<()>,
 }
 
 impl Outgoing {
     /// With what is dropped as soon as it is sent.
-    pub(super) fn whole(body: HttpRequestBody) -> (Self, oneshot::Receiver<()>) {
+    pub(super) fn new(body: HttpRequestBody) -> (Self, oneshot::Receiver<()>) {
         let (_sent, sent) = oneshot::channel();
-        (Self::Whole { body, _sent }, sent)
-    }
-
-    pub(super) fn piped(pipe: Arc<Pipe>, turn: u32) -> Self {
-        let left = pipe.length();
-        Self::Piped(Piped { pipe, turn, left, silence: None, asked: false })
+        (Self { body, _sent }, sent)
     }
 }
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = HttpError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Whole { body, .. } => Pin::new(body).poll_frame(context).map_err(Into::into),
-            Self::Piped(body) => body.poll_frame(context).map_err(Into::into),
-        }
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole { body, .. } => body.is_end_stream(),
-            Self::Piped(body) => body.left == 0,
-        }
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole { body, .. } => body.size_hint(),
-            Self::Piped(body) => SizeHint::with_exact(body.left),
-        }
+        self.body.size_hint()
     }
 }
 
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outgoing").field("left", &self.size_hint().exact()).finish_non_exhaustive()
-    }
-}
-
-/// A client's frames for one request.
-pub(crate) struct Piped {
-    pipe: Arc<Pipe>,
-    turn: u32,
-    left: u64,
-    /// Runs while the store has not said whether it wants the body.
-    silence: Option<Pin<Box<Sleep>>>,
-    asked: bool,
-}
-
-impl Piped {
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        if !std::mem::replace(&mut self.asked, true) {
-            // hyper asks for the body when it has written the head.
-            self.silence = Some(Box::pin(sleep(SILENCE)));
-        }
-        if let Some(silence) = &mut self.silence
-            && silence.as_mut().poll(context).is_ready()
-        {
-            self.silence = None;
-            self.pipe.open(self.turn);
-        }
-        let frame = ready!(self.pipe.poll_take(self.turn, context))?;
-        self.silence = None;
-        self.left = self.left.checked_sub(frame.len() as u64).ok_or(BrokenOff)?;
-        Poll::Ready(Some(Ok(Frame::data(frame))))
     }
 }
 

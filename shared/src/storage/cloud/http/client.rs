@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, Uri};
+use bytes::Bytes;
+use http::{Request, Response, Uri, request::Parts};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -25,7 +26,7 @@ use rustls::{
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::{body::Outgoing, wire::Wires};
+use super::{super::pipe::Pipe, body::Outgoing, exchange::Exchanges, wire::Wires};
 
 /// How long a connection is kept for the next request: stores close theirs after 20 s or more.
 const IDLE: Duration = Duration::from_secs(15);
@@ -36,7 +37,7 @@ pub(crate) const FEW: usize = 64;
 /// Buffers of one connection, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Buffers {
-    /// What hyper gathers at most before it writes, and reads at once.
+    /// What hyper gathers at most before it writes, and reads at once, for requests that carry no body as it comes.
     http: usize,
     /// `SO_SNDBUF`; the kernel doubles it.
     send: usize,
@@ -45,7 +46,7 @@ struct Buffers {
 }
 
 const LARGE: Buffers = Buffers { http: 64 << 10, send: 256 << 10, receive: 256 << 10 };
-/// Little more than hyper's least: among many it gathers nothing anyway, because each pipe has one frame on its way.
+/// Little more than hyper's least.
 const SMALL: Buffers = Buffers { http: 12 << 10, send: 48 << 10, receive: 48 << 10 };
 
 /// How many connections, and how long one may take to come up.
@@ -59,7 +60,14 @@ pub(crate) struct Sizes {
     pub(crate) stall: Duration,
 }
 
-type Pool = legacy::Client<Within<HttpsConnector<Wires>>, Outgoing>;
+type Connecting = Within<HttpsConnector<Wires>>;
+
+/// Connections of one size.
+#[derive(Clone, Debug)]
+struct Pool {
+    whole: legacy::Client<Connecting, Outgoing>,
+    piped: Exchanges<Connecting>,
+}
 
 /// The two pools.
 #[derive(Clone, Debug)]
@@ -90,10 +98,30 @@ impl Client {
         request: Request<Outgoing>,
         live: usize,
     ) -> Result<Response<Incoming>, ClientError> {
-        let pool = if live <= FEW { &self.few } else { &self.many };
-        pool.request(request).await.map_err(|error| {
-            if error.is_connect() { ClientError::Connect(error) } else { ClientError::Exchange(error) }
+        for pool in [&self.few, &self.many] {
+            pool.piped.close_old();
+        }
+        self.among(live).whole.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                ClientError::Connect(error.into())
+            } else {
+                ClientError::Exchange(error.into())
+            }
         })
+    }
+
+    /// Sends a request whose body is a client's, over a connection with buffers for `live` of them at once.
+    pub(super) async fn send(
+        &self,
+        head: &Parts,
+        pipe: &Pipe,
+        live: usize,
+    ) -> Result<Response<Bytes>, ClientError> {
+        self.among(live).piped.send(head, pipe).await
+    }
+
+    fn among(&self, live: usize) -> &Pool {
+        if live <= FEW { &self.few } else { &self.many }
     }
 }
 
@@ -108,12 +136,14 @@ fn pool(sizes: Sizes, buffers: Buffers, trusted: ClientConfig) -> Pool {
         .https_or_http()
         .enable_http1()
         .wrap_connector(Wires { tcp, stall: sizes.stall });
-    legacy::Client::builder(TokioExecutor::new())
+    let connector = Within { connector: tls, limit: sizes.connect };
+    let whole = legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(sizes.idle)
         .http1_max_buf_size(buffers.http)
-        .build(Within { connector: tls, limit: sizes.connect })
+        .build(connector.clone());
+    Pool { whole, piped: Exchanges::new(connector, (sizes.idle, IDLE), sizes.stall) }
 }
 
 fn builder() -> io::Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
@@ -178,8 +208,8 @@ where
 pub(crate) enum ClientError {
     /// There is no connection, so nothing was sent.
     #[error("connect to the store")]
-    Connect(#[source] legacy::Error),
+    Connect(#[source] Boxed),
     /// The connection broke.
     #[error("exchange with the store")]
-    Exchange(#[source] legacy::Error),
+    Exchange(#[source] Boxed),
 }

@@ -5,6 +5,7 @@
 
 mod body;
 mod client;
+mod exchange;
 mod said;
 mod watchdog;
 mod wire;
@@ -130,16 +131,20 @@ impl HttpService for Service {
 
 impl Service {
     /// A request that no call is about: a listing, an abort, the rest of an object; or credentials.
-    async fn outside(&self, request: HttpRequest) -> Result<Response<Timed>, Failed> {
+    async fn outside(&self, request: HttpRequest) -> Result<Response<HttpResponseBody>, Failed> {
         let stores = self.connector.bucket.holds(request.uri());
         let wait = if stores { self.connector.waits.answer } else { CREDENTIALS };
         self.whole(request, wait).await
     }
 
-    async fn whole(&self, request: HttpRequest, wait: Duration) -> Result<Response<Timed>, Failed> {
+    async fn whole(
+        &self,
+        request: HttpRequest,
+        wait: Duration,
+    ) -> Result<Response<HttpResponseBody>, Failed> {
         let live = Live::enter(&self.connector.live);
         let (head, body) = request.into_parts();
-        let (body, sent) = Outgoing::whole(body);
+        let (body, sent) = Outgoing::new(body);
         let request = Request::from_parts(named(head), body);
         let mut exchange = std::pin::pin!(self.connector.client.request(request, live.count()));
         // Until it is sent, the connection watches over it.
@@ -154,39 +159,34 @@ impl Service {
     }
 
     /// A request whose body is a client's. As long as the store has taken none of it, it may fail and be sent again.
-    async fn piped(&self, head: Parts, pipe: &Arc<Pipe>) -> Result<Response<Timed>, Failed> {
+    async fn piped(&self, head: Parts, pipe: &Pipe) -> Result<Response<HttpResponseBody>, Failed> {
         let mut head = named(head);
         head.headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         let mut backoff = Backoff::new(&self.connector.retries);
-        let mut request = asking(head.clone(), pipe).ok_or(super::pipe::BrokenOff)?;
         loop {
             let live = Live::enter(&self.connector.live);
-            let answer = self.connector.client.request(request, live.count()).await;
-            let passing = match &answer {
-                Ok(response) => may_pass(response.status()),
-                Err(_) => true,
-            };
-            match passing.then(|| next(&head, pipe, &mut backoff)).flatten() {
-                Some((wait, next)) => {
+            let answer = self.connector.client.send(&head, pipe, live.count()).await;
+            let passing = answer.as_ref().map_or(true, |response| may_pass(response.status()));
+            match (passing && pipe.is_untouched()).then(|| backoff.next()).flatten() {
+                Some(wait) => {
                     drop((answer, live));
                     sleep(wait).await;
-                    request = next;
                 }
-                None => return Ok(self.timed(answer?, live)),
+                None => return Ok(answer?.map(HttpResponseBody::from)),
             }
         }
     }
 
-    fn timed(&self, response: Response<Incoming>, live: Live) -> Response<Timed> {
+    fn timed(&self, response: Response<Incoming>, live: Live) -> Response<HttpResponseBody> {
         let stall = self.connector.waits.stall;
-        response.map(|body| Timed::new(body, stall, live))
+        response.map(|body| HttpResponseBody::new(Timed::new(body, stall, live)))
     }
 
     /// Hands an answer over to `object_store`; a refusal with what was said, and not with all of its body. What may go `once` only is
     /// never a refusal to it: it would try again, and be told that the body is gone, and the store's own words would be lost.
     async fn told(
         &self,
-        answered: Result<Response<Timed>, Failed>,
+        answered: Result<Response<HttpResponseBody>, Failed>,
         once: bool,
     ) -> Result<HttpResponse, HttpError> {
         match answered {
@@ -197,31 +197,11 @@ impl Service {
                 }
                 Ok(HttpResponse::from_parts(head, said.to_body().into()))
             }
-            Ok(response) => Ok(response.map(HttpResponseBody::new)),
+            Ok(response) => Ok(response),
             Err(error) if once => Err(HttpError::new(HttpErrorKind::Unknown, error)),
             Err(error) => Err(HttpError::new(error.kind(), error)),
         }
     }
-}
-
-/// The request that asks the store whether it wants the body; `None` when the body is gone.
-fn asking(head: Parts, pipe: &Arc<Pipe>) -> Option<Request<Outgoing>> {
-    let turn = pipe.begin()?;
-    let mut request = Request::from_parts(head, Outgoing::piped(Arc::clone(pipe), turn));
-    let gate = Arc::clone(pipe);
-    hyper::ext::on_informational(&mut request, move |answer| {
-        if answer.status() == StatusCode::CONTINUE {
-            gate.open(turn);
-        }
-    });
-    Some(request)
-}
-
-/// The next request, and the wait for it. It has the turn from now on: the one before it may still be under way, and is not to take
-/// the body while nobody waits for its answer any more.
-fn next(head: &Parts, pipe: &Arc<Pipe>, backoff: &mut Backoff<'_>) -> Option<(Duration, Request<Outgoing>)> {
-    let wait = pipe.is_untouched().then(|| backoff.next()).flatten()?;
-    Some((wait, asking(head.clone(), pipe)?))
 }
 
 fn named(mut head: Parts) -> Parts {
@@ -275,8 +255,6 @@ enum Failed {
     Client(#[from] ClientError),
     #[error(transparent)]
     Late(#[from] NoAnswer),
-    #[error(transparent)]
-    BrokenOff(#[from] super::pipe::BrokenOff),
     #[error("sign the request anew")]
     Unsigned(#[source] object_store::Error),
 }
@@ -288,7 +266,7 @@ impl Failed {
             Self::Client(ClientError::Connect(_)) => HttpErrorKind::Connect,
             Self::Client(ClientError::Exchange(_)) => HttpErrorKind::Interrupted,
             Self::Late(_) => HttpErrorKind::Timeout,
-            Self::BrokenOff(_) | Self::Unsigned(_) => HttpErrorKind::Unknown,
+            Self::Unsigned(_) => HttpErrorKind::Unknown,
         }
     }
 }
@@ -302,37 +280,3 @@ pub(super) struct NoAnswer(pub(super) Duration);
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("http without TLS is not allowed; AWS_ALLOW_HTTP=true (or GOOGLE_, AZURE_) allows it")]
 struct PlainHttp;
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
-    use futures_util::{FutureExt as _, task::noop_waker};
-    use http_body::Body as _;
-
-    use super::*;
-
-    fn head() -> Parts {
-        Request::new(()).into_parts().0
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_was_answered_does_not_take_the_body_while_the_next_one_waits() {
-        let (retries, pipe) = (Retries::default(), Arc::new(Pipe::new(4, &Arc::default())));
-        let mut first = asking(head(), &pipe).unwrap().into_body();
-        let waker = noop_waker();
-        let mut context = Context::from_waker(&waker);
-        assert!(Pin::new(&mut first).poll_frame(&mut context).is_pending(), "it has asked");
-        let (_, mut second) = next(&head(), &pipe, &mut Backoff::new(&retries)).unwrap();
-        // Longer than a store may say nothing to the question before it is sent the body.
-        tokio::time::advance(Duration::from_secs(5)).await;
-        let Poll::Ready(Some(Err(_))) = Pin::new(&mut first).poll_frame(&mut context) else {
-            panic!("it goes on")
-        };
-        assert!(pipe.wanted().now_or_never().is_none(), "the body was opened for a request that is over");
-        assert!(Pin::new(second.body_mut()).poll_frame(&mut context).is_pending(), "the next one asks anew");
-    }
-}

@@ -39,9 +39,7 @@ impl Service<Uri> for Wires {
 
     fn call(&mut self, address: Uri) -> Self::Future {
         let (connecting, stall) = (self.tcp.call(address), self.stall);
-        Box::pin(async move {
-            Ok(Wire { io: connecting.await?, unwritten: Watchdog::new(stall), unanswered: false })
-        })
+        Box::pin(async move { Ok(Wire::new(connecting.await?.into_inner(), stall)) })
     }
 }
 
@@ -56,6 +54,10 @@ pub(super) struct Wire {
 }
 
 impl Wire {
+    pub(super) fn new(stream: TcpStream, stall: Duration) -> Self {
+        Self { io: TokioIo::new(stream), unwritten: Watchdog::new(stall), unanswered: false }
+    }
+
     fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.unwritten.rest();
