@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use redis::{AsyncCommands as _, Client, aio::MultiplexedConnection};
+use redis::{AsyncCommands as _, AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -58,8 +58,8 @@ impl Redis {
         fs::create_dir_all(self.data())?;
         self.server = Some(Server::start("redis", command, self.folder.path(), self.address).await?);
         let look = async || {
-            let mut redis = self.connect().await?;
-            Ok(redis.ping::<()>().await.err())
+            let pinged = async { Ok::<_, anyhow::Error>(self.connect().await?.ping::<()>().await?) };
+            Ok(pinged.await.err())
         };
         until("Redis to have loaded its file", DEADLINE, look, Option::is_none).await.map(drop)
     }
@@ -121,12 +121,15 @@ impl Redis {
         format!("redis://{}", self.address)
     }
 
-    /// A connection of one's own.
+    /// A connection of one's own, with more patience than the half second that the library has by itself.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn connect(&self) -> Result<MultiplexedConnection> {
-        Ok(Client::open(self.url())?.get_multiplexed_async_connection().await?)
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(DEADLINE))
+            .set_response_timeout(Some(DEADLINE));
+        Ok(Client::open(self.url())?.get_multiplexed_async_connection_with_config(&patient).await?)
     }
 
     fn data(&self) -> PathBuf {

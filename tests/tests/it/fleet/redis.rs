@@ -39,7 +39,8 @@ fn options(name: &str) -> Options {
         guard: Guard::silent("queue", Rule { calls: u32::MAX, ..Rule::QUEUE }),
         name: name.to_owned(),
         pool: 32,
-        command_timeout: Duration::from_secs(2),
+        // More than a machine that is busy with other tests takes.
+        command_timeout: Duration::from_secs(6),
         consumer: format!("process-{}", COUNT.fetch_add(1, Ordering::Relaxed)),
     }
 }

@@ -181,7 +181,7 @@ async fn a_redis_that_hangs_is_told_within_the_timeout_and_loses_nothing() -> Re
             _ => queue.incarnation().await.map(drop),
         };
         ensure!(matches!(result, Err(Error::Unavailable(_))), "verb {verb}: {result:?}");
-        ensure!(asked.elapsed() < Duration::from_millis(700), "verb {verb} took {:?}", asked.elapsed());
+        ensure!(asked.elapsed() < Duration::from_secs(2), "verb {verb} took {:?}", asked.elapsed());
     }
     redis.go_on()?;
     until_it_works(&queue).await?;

@@ -78,7 +78,7 @@ async fn processes_share_a_queue_by_its_name_alone() -> Result<()> {
 #[tokio::test]
 async fn the_pool_has_its_size_and_tells_how_it_is_used() -> Result<()> {
     let redis = Redis::start_with(&[]).await?;
-    let small = Options { pool: 3, ..options("test") };
+    let small = Options { pool: 3, command_timeout: Duration::from_secs(2), ..options("test") };
     let queue = RedisQueue::open(&redis.url(), small, LASTING).await?;
     redis.hang()?;
     let calls = futures_util::future::join_all((0..8).map(|_| queue.depth()));
