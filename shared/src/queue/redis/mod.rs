@@ -13,6 +13,7 @@
 
 mod answer;
 mod connections;
+mod group;
 mod keys;
 mod lost;
 mod peek;
@@ -34,13 +35,14 @@ use tracing::{info, warn};
 use self::{
     answer::{Answer, Counts, Found, line, micros, words},
     connections::{Connections, LISTEN, NoAnswer},
+    group::Groups,
     keys::Keys,
     lost::Lost,
     scripts::Scripts,
 };
 use super::{Claimed, Depth, Error, Grant, Holder, JobQueue, Settings, Ticket};
 use crate::{
-    model::{Job, Priority, json},
+    model::{Job, Priority, UploadId, json},
     report::Report,
     resilience::Guard,
     telemetry::pool::PoolState,
@@ -48,6 +50,9 @@ use crate::{
 
 /// The most jobs in one call of a script: Lua takes no more than 8,000 arguments at once. More tickets go in more calls.
 const MOST: usize = 1000;
+
+/// The most jobs in one push: Redis does nothing else meanwhile, for less than a millisecond.
+const MOST_PUSHED: usize = 64;
 
 /// Consumers that did nothing for so many leases are forgotten.
 const IDLE_LEASES: u32 = 10;
@@ -67,6 +72,14 @@ pub struct Options {
     pub guard: Guard,
 }
 
+/// A job as it is pushed.
+struct Pushed {
+    id: UploadId,
+    tries: u32,
+    payload: Vec<u8>,
+    holder: Option<Holder>,
+}
+
 /// The handle.
 pub struct RedisQueue {
     connections: Connections,
@@ -74,6 +87,9 @@ pub struct RedisQueue {
     scripts: Scripts,
     settings: Settings,
     consumer: String,
+    command_timeout: Duration,
+    /// Jobs that come together are pushed together, of each priority by themselves.
+    pushes: [Groups<Pushed, Result<(), Error>>; 3],
     lost: Lost,
     /// When the queue is looked after next.
     look_after: Mutex<Instant>,
@@ -97,6 +113,8 @@ impl RedisQueue {
             scripts: Scripts::new(),
             settings,
             consumer,
+            command_timeout,
+            pushes: std::array::from_fn(|_| Groups::new(MOST_PUSHED)),
             lost: Lost::default(),
             look_after: Mutex::new(Instant::now() + settings.lease),
         };
@@ -149,6 +167,28 @@ impl RedisQueue {
             self.run::<u64>(&call).await?;
         }
         Ok(())
+    }
+
+    /// Pushes jobs of one priority, and tells of each what came of it.
+    async fn push_all(&self, priority: Priority, jobs: &[Arc<Pushed>]) -> Vec<Result<(), Error>> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        // In a process all have the same holder, but for those that are made again by a sweep, or were put off.
+        for jobs in jobs.chunk_by(|one, next| one.holder == next.holder) {
+            let holder = jobs.first().and_then(|job| job.holder.as_ref());
+            let mut call = self.scripts.push.key(&self.keys.of_push(priority));
+            call.arg(line(priority)).arg(holder.map_or("", |holder| &holder.0));
+            call.arg(priority.share_of(self.settings.capacity));
+            for job in jobs {
+                call.arg(job.id.to_string()).arg(job.tries).arg(&job.payload);
+            }
+            match self.run::<Vec<bool>>(&call).await {
+                Ok(taken) => {
+                    answers.extend(taken.into_iter().map(|taken| taken.then_some(()).ok_or(Error::Full)))
+                }
+                Err(error) => answers.extend(jobs.iter().map(|_| Err(error.clone()))),
+            }
+        }
+        answers
     }
 
     /// Claims what is there now.
@@ -231,11 +271,10 @@ impl JobQueue for RedisQueue {
 
     async fn push(&self, job: Job, holder: Option<&Holder>) -> Result<(), Error> {
         let payload = json::to_vec(&job.payload).map_err(unavailable)?;
-        let mut call = self.scripts.push.key(&self.keys.of_push(job.priority));
-        call.arg(line(job.priority)).arg(job.id.to_string()).arg(job.tries).arg(payload);
-        call.arg(holder.map_or("", |holder| &holder.0));
-        call.arg(job.priority.share_of(self.settings.capacity));
-        if self.run::<bool>(&call).await? { Ok(()) } else { Err(Error::Full) }
+        let pushed = Pushed { id: job.id, tries: job.tries, payload, holder: holder.cloned() };
+        let send = async |group: &[Arc<Pushed>]| self.push_all(job.priority, group).await;
+        let sent = self.pushes[job.priority.index()].send(pushed, self.command_timeout, send).await;
+        sent.unwrap_or_else(|| Err(unavailable(NoAnswer::Late(self.command_timeout))))
     }
 
     async fn claim(&self, max: usize, wait: Duration) -> Result<Vec<Claimed>, Error> {

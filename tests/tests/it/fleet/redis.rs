@@ -5,6 +5,7 @@ mod faults;
 mod leases;
 mod scripts;
 mod start;
+mod together;
 mod wakes;
 
 use std::{
@@ -26,6 +27,7 @@ use headworks_shared::{
     resilience::{Guard, Rule},
 };
 use headworks_tests::servers::redis::Redis;
+use redis::{InfoDict, aio::MultiplexedConnection, cmd};
 
 /// Under which nothing lapses during a test.
 const LASTING: Settings =
@@ -60,6 +62,13 @@ async fn fill(queue: &RedisQueue, numbers: std::ops::Range<u64>) -> Result<()> {
 /// What is there now.
 async fn claim(queue: &RedisQueue, max: usize) -> Result<Vec<Claimed>> {
     Ok(queue.claim(max, Duration::ZERO).await?)
+}
+
+/// How often a script was called by its digest.
+async fn calls(redis: &mut MultiplexedConnection) -> Result<u64> {
+    let info: InfoDict = cmd("INFO").arg("commandstats").query_async(redis).await?;
+    let stats: String = info.get("cmdstat_evalsha").unwrap_or_default();
+    Ok(stats.split(['=', ',']).nth(1).unwrap_or_default().parse()?)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
