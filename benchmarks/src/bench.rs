@@ -160,15 +160,15 @@ impl Burst {
         name: "burst",
         title: "W6, a burst: 5,000 clients come to a Headworks that is made for 500",
         notes: &[
-            "`headworks serve`, files in memory, `durability = \"none\"`, `streams = 500`, `queue.capacity = 500`, `hold = \"0s\"`: who is one too many is \
-             refused at once. Bodies have 256 KiB.",
-            "*Unburdened*: 500 clients for 10 s, each with one upload after the other. *Burst*: 5,000 clients, whose connections are open beforehand and \
-             who come within half a second; then each has one upload after the other for 10 s. Who is refused comes back when the answer says, over a \
-             new connection. Rates count acknowledged uploads until the last answer.",
+            "`headworks serve`, files in memory, `durability = \"none\"`, `streams = 500`, `queue.capacity = 1250` (about as \
+             many for each stream as by default), `hold = \"0s\"`: who is one too many is refused at once. Bodies have 64 KiB.",
+            "*Unburdened*: 500 clients for 10 s, each with one upload after the other, beside 100 small uploads a second. *Burst*: 5,000 clients, \
+             whose connections are open beforehand and who come within half a second; then each has one upload after the other for 10 s, beside the same \
+             small uploads. Who is refused comes back when the answer says, over a new connection. Rates count acknowledged uploads until the last answer.",
             "A refusal's latency is from the moment that the generator gives a request to its connection to the moment that it has read the answer; \
              most of it is the wait for five thousand others in the generator, which has one thread and shares two cores with Headworks. *Beside it* are \
-             the refusals of a second generator, a thread of its own, with 100 small uploads a second, from the moment that each was due: what one more \
-             client gets. *Neither* is all that is not a 2xx nor a 503 with `Retry-After`, of both, in all loads of all runs.",
+             the refusals of the small uploads, which have a thread of their own, from the moment that each was due: what one more client gets. \
+             *Neither* is all that is not a 2xx nor a 503 with `Retry-After`, of both, in all loads of all runs.",
             "*Normal again* is from the moment that no client begins anything more until these small uploads are all taken within 20 ms (or twice their p99 \
              before the burst); the longest of all runs. RSS is looked at every 50 ms.",
             TOUCHED,

@@ -22,13 +22,13 @@ const SIZE: u64 = 500;
 const CLIENTS: usize = 5_000;
 
 /// The size of each body, in bytes: more than is read in one piece.
-const BODY: u64 = 256 << 10;
+const BODY: u64 = 64 << 10;
 
 /// How long the clients go on, without and with the burst.
 const LOAD: Duration = Duration::from_secs(10);
 
 /// What is stored in each load, about, in bytes.
-const STORED: u64 = 6 << 30;
+const STORED: u64 = 7 << 30;
 
 /// Within this time all clients have come: as fast as the generator can send and still see answers when they come.
 const COMING: Duration = Duration::from_millis(500);
@@ -79,9 +79,11 @@ impl fmt::Display for Manners {
 pub(crate) struct Sample {
     /// As many clients as it is made for.
     unburdened: (Loaded, Peak),
+    /// Small uploads beside them.
+    before: Loaded,
     /// Ten times as many.
     burst: (Loaded, Peak),
-    /// Small uploads beside them, and afterwards.
+    /// Small uploads beside those, and afterwards.
     probes: Loaded,
     /// From the end of the burst until it was as before; `None` when it was not.
     normal_again: Option<Duration>,
@@ -96,14 +98,17 @@ pub(crate) async fn once(manners: Manners, paths: &Paths) -> anyhow::Result<Samp
     contender.place.touch(STORED)?;
     let started = contender.start_with(paths, Size::Only(SIZE)).await?;
     let subject = &started.running;
-    let before = probes(subject.intake, Duration::from_secs(2)).await?;
-    let normal = NORMAL.max(Duration::from_secs_f64(before.tally.latency_ms(0.99) / 1e3) * 2);
+    let alone = probes(subject.intake, Duration::from_secs(2)).await?;
+    let normal = NORMAL.max(Duration::from_secs_f64(alone.tally.latency_ms(0.99) / 1e3) * 2);
 
     let few = Plan { connections: usize::try_from(SIZE)?, ..plan(subject.intake, manners) };
     let few = load::ready(few).await?;
-    let (unburdened, peak) = peak_during(subject.tree(), few.run()).await;
-    let unburdened = (unburdened?, peak);
-    subject.settled(before.tally.acknowledged() + unburdened.0.tally.acknowledged(), PATIENCE).await?;
+    // As in the burst, so that this is not what differs.
+    let beside = probes(subject.intake, LOAD);
+    let ((unburdened, peak), before) = tokio::join!(peak_during(subject.tree(), few.run()), beside);
+    let (unburdened, before) = ((unburdened?, peak), before?);
+    let stored = [&alone, &before, &unburdened.0].map(|load| load.tally.acknowledged());
+    subject.settled(stored.iter().sum(), PATIENCE).await?;
 
     contender.place.touch(STORED)?;
     let many = load::ready(plan(subject.intake, manners)).await?;
@@ -111,7 +116,8 @@ pub(crate) async fn once(manners: Manners, paths: &Paths) -> anyhow::Result<Samp
     let ((burst, peak), probes) = tokio::join!(peak_during(subject.tree(), many.run()), beside);
     let (burst, probes) = ((burst?, peak), probes?);
     let normal_again = normal_from(probes.tally.remembered(), LOAD + AFTER, normal);
-    Ok(Sample { unburdened, burst, probes, normal_again: normal_again.map(|from| from.saturating_sub(LOAD)) })
+    let normal_again = normal_again.map(|from| from.saturating_sub(LOAD));
+    Ok(Sample { unburdened, before, burst, probes, normal_again })
 }
 
 fn plan(intake: Intake, manners: Manners) -> Plan {

@@ -88,7 +88,9 @@ pub(crate) fn plot(all: &[(Manners, Vec<Sample>)]) -> Plot {
 /// What came that was neither a 2xx nor a refusal that says when to come back, by kind: in the burst, before and after it.
 fn neither(samples: &[Sample]) -> String {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
-    let loads = samples.iter().flat_map(|it| [&it.unburdened.0.tally, &it.burst.0.tally, &it.probes.tally]);
+    let loads = samples
+        .iter()
+        .flat_map(|it| [&it.unburdened.0, &it.before, &it.burst.0, &it.probes].map(|it| &it.tally));
     for (kind, count) in loads.flat_map(Tally::neither) {
         *sums.entry(kind).or_default() += count;
     }

@@ -51,7 +51,7 @@ fn settings(place: Place, size: Size) -> String {
     let durability = place.durability();
     let (capacity, streams) = match size {
         Size::Ample => (QUEUE_CAPACITY, format!("streams = {STREAMS}")),
-        Size::Only(size) => (size, format!("streams = {size}\nhold = \"0s\"")),
+        Size::Only(size) => (size * 5 / 2, format!("streams = {size}\nhold = \"0s\"")),
     };
     format!(
         "[storage]\ndurability = \"{durability}\"\n\n[queue]\ncapacity = {capacity}\n\n[log]\nfilter = \"warn\"\n\n\
