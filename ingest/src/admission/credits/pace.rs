@@ -29,7 +29,7 @@ impl Pace {
         let per_second = match self.per_second {
             known if jobs_then < enough => known.map(|before| before.max(drained)),
             None => Some(drained),
-            // The last second counts for about a third, so that one slow batch does not send everybody away.
+            // The last look counts for about a third, so that one slow batch does not send everybody away.
             Some(before) => Some(before * 0.7 + drained * 0.3),
         };
         Self { last: Some((now, jobs, spent)), per_second, jobs }

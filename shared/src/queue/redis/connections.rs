@@ -1,6 +1,6 @@
 //! Connections: a pool for commands, another for those who wait for the bell, and a deadline on everything.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use deadpool::{
     Runtime,
@@ -45,6 +45,11 @@ pub(super) enum NoAnswer {
     Connect(#[source] PoolError<RedisError>),
     #[error("ask Redis")]
     Ask(#[source] RedisError),
+    #[error("{answers} answers for {jobs} jobs")]
+    Miscounted { answers: usize, jobs: usize },
+    /// Of a call that was made for several.
+    #[error(transparent)]
+    OfAll(Arc<NoAnswer>),
     #[error(transparent)]
     Resting(#[from] Open),
 }
@@ -53,11 +58,12 @@ impl NoAnswer {
     /// Whether it says that Redis is not well.
     fn is_failure(&self) -> bool {
         match self {
-            Self::Late(_) | Self::Connect(_) => true,
+            Self::Late(_) | Self::Connect(_) | Self::Miscounted { .. } => true,
             // These are answers. When its memory is full it takes no more, but still gives what it has.
             Self::Ask(error) => {
                 !error.code().is_some_and(|code| matches!(code, "UNFOUNDED" | "NOGROUP" | "NOSCRIPT" | "OOM"))
             }
+            Self::OfAll(error) => error.is_failure(),
             Self::Resting(_) => false,
         }
     }
@@ -69,7 +75,11 @@ impl NoAnswer {
 
     /// Whether the queue has to be founded first: its epoch or a group is gone.
     pub(super) fn is_unfounded(&self) -> bool {
-        matches!(self, Self::Ask(error) if matches!(error.code(), Some("UNFOUNDED" | "NOGROUP")))
+        match self {
+            Self::Ask(error) => matches!(error.code(), Some("UNFOUNDED" | "NOGROUP")),
+            Self::OfAll(error) => error.is_unfounded(),
+            _ => false,
+        }
     }
 }
 
@@ -89,18 +99,20 @@ impl Connections {
     }
 
     /// Runs a script.
-    pub(super) async fn invoke<T: FromRedisValue>(
+    pub(super) fn invoke<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
-    ) -> Result<T, NoAnswer> {
-        self.within(self.deadline, async {
-            let begun = Instant::now();
-            let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
-            self.guard.waited(begun);
-            let answer = script.invoke_async(&mut *connection).await;
-            self.keep_or_drop(connection, answer)
-        })
-        .await
+    ) -> impl Future<Output = Result<T, NoAnswer>> {
+        self.in_time(self.send(script))
+    }
+
+    /// Runs a script for several, each of whom [waits for it](Self::in_time): it has no deadline of its own.
+    pub(super) async fn send<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, NoAnswer> {
+        let begun = Instant::now();
+        let mut connection = self.commands.get().await.map_err(NoAnswer::Connect)?;
+        self.guard.waited(begun);
+        let answer = script.invoke_async(&mut *connection).await;
+        self.keep_or_drop(connection, answer)
     }
 
     /// Runs commands.
@@ -148,6 +160,14 @@ impl Connections {
             }
             NoAnswer::Ask(error)
         })
+    }
+
+    /// Waits no longer than for an answer, and counts what comes of it.
+    pub(super) fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, NoAnswer>>,
+    ) -> impl Future<Output = Result<T, NoAnswer>> {
+        self.within(self.deadline, work)
     }
 
     async fn within<T>(

@@ -1,16 +1,20 @@
 //! Group commit: what comes while one group is on its way goes together in the next. Who is alone does not wait, and the more come, or
 //! the longer an answer takes, the larger the groups are.
 //!
-//! Nothing runs by itself: the first of a group leads it, and hands the lead on, answered or dropped in the middle.
+//! Nothing runs by itself. The first of a group makes its call, which belongs to all of the group: whoever is left goes on with it, and
+//! when it ends, or nobody is left, the next in line makes the next.
 
 use std::{
     collections::VecDeque,
     fmt, iter,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use tokio::{sync::oneshot, time::Instant, time::timeout_at};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+use tokio::sync::oneshot;
 
 /// Items of one kind, in groups of at most `most`, one after the other.
 pub(super) struct Groups<T, A> {
@@ -25,70 +29,74 @@ struct Line<T, A> {
 }
 
 struct Waiting<T, A> {
-    item: Arc<T>,
+    item: T,
     turn: oneshot::Sender<Turn<T, A>>,
 }
 
+/// A group's call, and in the end an answer for each.
+type Call<A> = Shared<BoxFuture<'static, Arc<Vec<A>>>>;
+
 /// What one in line comes to.
 enum Turn<T, A> {
-    /// It went in somebody else's group.
-    Answered(A),
+    /// It goes in somebody's group, at this place.
+    Joins(Call<A>, usize),
     /// It leads the next.
-    Leads(Lead<T, A>),
+    Leads(Lead<T, A>, T),
 }
 
-/// The right to send a group; dropped, also unread in a channel, it goes to the next in line.
+type Coming<T, A> = oneshot::Receiver<Turn<T, A>>;
+
+/// The right to make a group's call; dropped, also unread in a channel, it goes to the next in line.
 struct Lead<T, A>(Arc<Mutex<Line<T, A>>>);
 
-impl<T, A: Clone> Groups<T, A> {
+impl<T, A> Groups<T, A>
+where
+    T: Send + 'static,
+    A: Clone + Send + Sync + 'static,
+{
     /// None on its way.
     pub(super) fn new(most: usize) -> Self {
         Self { line: Arc::new(Mutex::new(Line { led: false, waiting: VecDeque::new() })), most }
     }
 
-    /// Sends `item` in a group, with its own call of `send` or in somebody else's. `send` gives an answer for each, in order. An item of
-    /// a group whose leader went away is sent again. `None` when its turn has not come for `patience`; what it leads then takes as long
-    /// as it takes.
-    pub(super) async fn send(
-        &self,
-        item: T,
-        patience: Duration,
-        send: impl AsyncFnOnce(&[Arc<T>]) -> Vec<A>,
-    ) -> Option<A> {
-        let (item, until) = (Arc::new(item), Instant::now() + patience);
-        let lead = loop {
-            let coming = match self.enter(&item) {
-                Ok(lead) => break lead,
-                Err(coming) => coming,
-            };
-            match timeout_at(until, coming).await.ok()? {
-                Ok(Turn::Answered(answer)) => return Some(answer),
-                Ok(Turn::Leads(lead)) => break lead,
-                // Whoever led has gone.
-                Err(_) => {}
-            }
+    /// Sends `item` in a group, with `call` or with somebody else's, which gives an answer for each, in order. `None` only when it
+    /// gives too few.
+    pub(super) async fn send<F>(&self, item: T, call: impl FnOnce(Vec<T>) -> F) -> Option<A>
+    where
+        F: Future<Output = Vec<A>> + Send + 'static,
+    {
+        let (lead, item) = match self.enter(item) {
+            Ok(first) => first,
+            Err(coming) => match coming.await.ok()? {
+                Turn::Leads(lead, item) => (lead, item),
+                Turn::Joins(call, at) => return call.await.get(at).cloned(),
+            },
         };
-        let others = lead.others(self.most - 1);
-        let items: Vec<_> = iter::once(item).chain(others.iter().map(|it| Arc::clone(&it.item))).collect();
-        let mut answers = send(&items).await.into_iter();
-        let own = answers.next();
-        drop(lead);
-        for (other, answer) in others.into_iter().zip(answers) {
+        let (turns, others): (Vec<_>, Vec<_>) =
+            lead.others(self.most - 1).into_iter().map(|it| (it.turn, it.item)).unzip();
+        let answers = call(iter::once(item).chain(others).collect());
+        let call = async move {
+            let answers = answers.await;
+            drop(lead);
+            Arc::new(answers)
+        };
+        let call = call.boxed().shared();
+        for (turn, at) in turns.into_iter().zip(1..) {
             // Who has gone is not told.
-            drop(other.turn.send(Turn::Answered(answer)));
+            drop(turn.send(Turn::Joins(call.clone(), at)));
         }
-        own
+        call.await.first().cloned()
     }
 
     /// Gets the lead, or a place in line.
-    fn enter(&self, item: &Arc<T>) -> Result<Lead<T, A>, oneshot::Receiver<Turn<T, A>>> {
+    fn enter(&self, item: T) -> Result<(Lead<T, A>, T), Coming<T, A>> {
         let mut line = locked(&self.line);
         if !line.led {
             line.led = true;
-            return Ok(Lead(Arc::clone(&self.line)));
+            return Ok((Lead(Arc::clone(&self.line)), item));
         }
         let (turn, coming) = oneshot::channel();
-        line.waiting.push_back(Waiting { item: Arc::clone(item), turn });
+        line.waiting.push_back(Waiting { item, turn });
         Err(coming)
     }
 }
@@ -110,9 +118,9 @@ impl<T, A> Drop for Lead<T, A> {
             line.led = next.is_some();
             next
         };
-        if let Some(Waiting { turn, .. }) = next {
+        if let Some(Waiting { item, turn }) = next {
             // Who has gone just now hands it on in its turn.
-            drop(turn.send(Turn::Leads(Self(Arc::clone(&self.0)))));
+            drop(turn.send(Turn::Leads(Self(Arc::clone(&self.0)), item)));
         }
     }
 }
@@ -129,27 +137,30 @@ fn locked<T, A>(line: &Mutex<Line<T, A>>) -> MutexGuard<'_, Line<T, A>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, rc::Rc};
+    use std::time::Duration;
 
-    use futures_util::{FutureExt as _, future::join_all};
-    use tokio::time::sleep;
+    use futures_util::future::join_all;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
     const CALL: Duration = Duration::from_millis(10);
-    const PATIENCE: Duration = Duration::from_secs(2);
 
-    type Sent = Rc<RefCell<Vec<Vec<u32>>>>;
+    type Sent = Arc<Mutex<Vec<Vec<u32>>>>;
 
     /// A server that takes a while, and answers each item with itself.
     async fn send(groups: &Groups<u32, u32>, sent: &Sent, item: u32) -> Option<u32> {
-        let call = async |items: &[Arc<u32>]| {
-            let items: Vec<u32> = items.iter().map(|item| **item).collect();
-            sent.borrow_mut().push(items.clone());
+        let sent = Arc::clone(sent);
+        let call = |items: Vec<u32>| async move {
+            sent.lock().unwrap().push(items.clone());
             sleep(CALL).await;
             items
         };
-        groups.send(item, PATIENCE, call).await
+        groups.send(item, call).await
+    }
+
+    fn all(sent: &Sent) -> Vec<Vec<u32>> {
+        sent.lock().unwrap().clone()
     }
 
     #[tokio::test(start_paused = true)]
@@ -157,66 +168,70 @@ mod tests {
         let (groups, sent) = (Groups::new(4), Sent::default());
         let answers = join_all((0..7).map(|item| send(&groups, &sent, item))).await;
         assert_eq!(answers, (0..7).map(Some).collect::<Vec<_>>());
-        assert_eq!(*sent.borrow(), [vec![0], vec![1, 2, 3, 4], vec![5, 6]]);
+        assert_eq!(all(&sent), [vec![0], vec![1, 2, 3, 4], vec![5, 6]]);
         assert_eq!(send(&groups, &sent, 7).await, Some(7));
-        assert_eq!(sent.borrow().last(), Some(&vec![7]));
+        assert_eq!(all(&sent).last(), Some(&vec![7]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_leader_that_goes_away_is_followed_and_its_group_sent_again() {
-        let (groups, sent) = (Groups::new(3), Sent::default());
+    async fn a_call_is_its_groups_whoever_goes_away() {
+        let (groups, sent) = (Groups::new(4), Sent::default());
         let mut first = Box::pin(send(&groups, &sent, 0));
         assert!(first.as_mut().now_or_never().is_none());
-        let mut others: Vec<_> = (1..6).map(|item| Box::pin(send(&groups, &sent, item))).collect();
+        let mut others: Vec<_> = (1..7).map(|item| Box::pin(send(&groups, &sent, item))).collect();
         assert!(others.iter_mut().all(|it| it.as_mut().now_or_never().is_none()));
+        // Nobody else is in its group, so that its call ends here.
         drop(first);
         // The next has the lead, and goes before it has read so.
         drop(others.remove(0));
-        // This one has read it, and goes in the middle of its call: two others were in its group.
+        // This one has made the call, and goes; one of the others goes before it knows that it is in it.
         assert!(others[0].as_mut().now_or_never().is_none());
         drop(others.remove(0));
-        assert_eq!(join_all(others).await, [Some(3), Some(4), Some(5)]);
-        assert_eq!(*sent.borrow(), [vec![0], vec![2, 3, 4], vec![5, 3, 4]]);
+        drop(others.remove(0));
+        assert_eq!(join_all(others).await, [Some(4), Some(5), Some(6)]);
+        assert_eq!(all(&sent), [vec![0], vec![2, 3, 4, 5], vec![6]]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_turn_that_does_not_come_is_told_in_time() {
-        let (groups, sent) = (Groups::new(3), Sent::default());
-        let mut stuck = Box::pin(groups.send(0, PATIENCE, async |_: &[Arc<u32>]| {
-            sleep(10 * PATIENCE).await;
-            vec![0]
-        }));
-        assert!(stuck.as_mut().now_or_never().is_none());
-        let asked = Instant::now();
-        assert_eq!(send(&groups, &sent, 1).await, None);
-        assert_eq!(asked.elapsed(), PATIENCE);
-        // What nobody waits for any more is not sent.
-        assert_eq!(stuck.await, Some(0));
+    async fn what_nobody_waits_for_any_more_is_not_sent() {
+        let (groups, sent) = (Groups::new(4), Sent::default());
+        let late = async {
+            assert_eq!(timeout(CALL / 2, send(&groups, &sent, 1)).await, Err(elapsed().await));
+        };
+        tokio::join!(send(&groups, &sent, 0), late);
         assert_eq!(send(&groups, &sent, 2).await, Some(2));
-        assert_eq!(*sent.borrow(), [vec![2]]);
+        assert_eq!(all(&sent), [vec![0], vec![2]]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn whoever_goes_away_whenever_all_others_are_answered() {
-        for seed in 0..300 {
-            let (groups, sent, mut random) =
-                (Groups::new(5), Sent::default(), fastrand::Rng::with_seed(seed));
-            let all = (0..40).map(|item| {
-                let (comes, stays) = (CALL.mul_f64(random.f64() * 8.0), CALL.mul_f64(random.f64() * 3.0));
-                let (groups, sent, leaves) = (&groups, &sent, random.bool());
-                async move {
-                    sleep(comes).await;
-                    let sending = send(groups, sent, item);
-                    if leaves {
-                        tokio::time::timeout(stays, sending).await.unwrap_or(Some(item))
-                    } else {
-                        sending.await
-                    }
+    async fn elapsed() -> tokio::time::error::Elapsed {
+        timeout(Duration::ZERO, std::future::pending::<()>()).await.unwrap_err()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_goes_away_whenever_all_others_are_answered_and_nothing_is_sent_twice() {
+        let (groups, sent) = (Arc::new(Groups::new(5)), Sent::default());
+        let comes = |item: u32| {
+            let (groups, sent) = (Arc::clone(&groups), Arc::clone(&sent));
+            tokio::time::timeout(Duration::from_secs(20), async move {
+                sleep(CALL.mul_f64(fastrand::f64() * 50.0)).await;
+                let sending = send(&groups, &sent, item);
+                if item.is_multiple_of(2) {
+                    return timeout(CALL.mul_f64(fastrand::f64() * 3.0), sending).await.unwrap_or(Some(item));
                 }
-            });
-            let answers = join_all(all).await;
-            assert_eq!(answers, (0..40).map(Some).collect::<Vec<_>>(), "seed {seed}");
-            assert!(!locked(&groups.line).led, "seed {seed}");
+                sending.await
+            })
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        (0..2000).for_each(|item| drop(tasks.spawn(comes(item).map(move |answer| (item, answer)))));
+        while let Some(answered) = tasks.join_next().await {
+            let (item, answer) = answered.unwrap();
+            assert_eq!(answer.expect("an answer in time"), Some(item));
         }
+        let mut sent: Vec<u32> = all(&sent).concat();
+        sent.sort_unstable();
+        let many = sent.len();
+        sent.dedup();
+        assert_eq!(sent.len(), many, "sent twice");
+        assert!(!locked(&groups.line).led);
     }
 }

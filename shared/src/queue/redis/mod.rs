@@ -17,6 +17,7 @@ mod group;
 mod keys;
 mod lost;
 mod peek;
+mod pushes;
 mod scripts;
 mod server;
 mod trusted;
@@ -33,16 +34,16 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::{
-    answer::{Answer, Counts, Found, line, micros, words},
+    answer::{Answer, Counts, Found, micros, words},
     connections::{Connections, LISTEN, NoAnswer},
-    group::Groups,
     keys::Keys,
     lost::Lost,
+    pushes::{Pushed, Pushes},
     scripts::Scripts,
 };
 use super::{Claimed, Depth, Error, Grant, Holder, JobQueue, Settings, Ticket};
 use crate::{
-    model::{Job, Priority, UploadId, json},
+    model::{Job, Priority, json},
     report::Report,
     resilience::Guard,
     telemetry::pool::PoolState,
@@ -50,9 +51,6 @@ use crate::{
 
 /// The most jobs in one call of a script: Lua takes no more than 8,000 arguments at once. More tickets go in more calls.
 const MOST: usize = 1000;
-
-/// The most jobs in one push: Redis does nothing else meanwhile, for less than a millisecond.
-const MOST_PUSHED: usize = 64;
 
 /// Consumers that did nothing for so many leases are forgotten.
 const IDLE_LEASES: u32 = 10;
@@ -72,24 +70,14 @@ pub struct Options {
     pub guard: Guard,
 }
 
-/// A job as it is pushed.
-struct Pushed {
-    id: UploadId,
-    tries: u32,
-    payload: Vec<u8>,
-    holder: Option<Holder>,
-}
-
 /// The handle.
 pub struct RedisQueue {
-    connections: Connections,
-    keys: Keys,
+    connections: Arc<Connections>,
+    keys: Arc<Keys>,
     scripts: Scripts,
     settings: Settings,
     consumer: String,
-    command_timeout: Duration,
-    /// Jobs that come together are pushed together, of each priority by themselves.
-    pushes: [Groups<Pushed, Result<(), Error>>; 3],
+    pushes: Pushes,
     lost: Lost,
     /// When the queue is looked after next.
     look_after: Mutex<Instant>,
@@ -105,16 +93,16 @@ impl RedisQueue {
         if name.is_empty() || name.contains(['{', '}']) {
             return Err(OpenError::Name { name });
         }
-        let connections = Connections::new(url, pool, command_timeout, guard)?;
+        let connections = Arc::new(Connections::new(url, pool, command_timeout, guard)?);
         server::check(&connections).await?;
+        let keys = Arc::new(Keys::new(&name));
         let queue = Self {
             connections,
-            keys: Keys::new(&name),
+            pushes: Pushes::new(&keys, settings.capacity),
+            keys,
             scripts: Scripts::new(),
             settings,
             consumer,
-            command_timeout,
-            pushes: std::array::from_fn(|_| Groups::new(MOST_PUSHED)),
             lost: Lost::default(),
             look_after: Mutex::new(Instant::now() + settings.lease),
         };
@@ -167,28 +155,6 @@ impl RedisQueue {
             self.run::<u64>(&call).await?;
         }
         Ok(())
-    }
-
-    /// Pushes jobs of one priority, and tells of each what came of it.
-    async fn push_all(&self, priority: Priority, jobs: &[Arc<Pushed>]) -> Vec<Result<(), Error>> {
-        let mut answers = Vec::with_capacity(jobs.len());
-        // In a process all have the same holder, but for those that are made again by a sweep, or were put off.
-        for jobs in jobs.chunk_by(|one, next| one.holder == next.holder) {
-            let holder = jobs.first().and_then(|job| job.holder.as_ref());
-            let mut call = self.scripts.push.key(&self.keys.of_push(priority));
-            call.arg(line(priority)).arg(holder.map_or("", |holder| &holder.0));
-            call.arg(priority.share_of(self.settings.capacity));
-            for job in jobs {
-                call.arg(job.id.to_string()).arg(job.tries).arg(&job.payload);
-            }
-            match self.run::<Vec<bool>>(&call).await {
-                Ok(taken) => {
-                    answers.extend(taken.into_iter().map(|taken| taken.then_some(()).ok_or(Error::Full)))
-                }
-                Err(error) => answers.extend(jobs.iter().map(|_| Err(error.clone()))),
-            }
-        }
-        answers
     }
 
     /// Claims what is there now.
@@ -272,9 +238,13 @@ impl JobQueue for RedisQueue {
     async fn push(&self, job: Job, holder: Option<&Holder>) -> Result<(), Error> {
         let payload = json::to_vec(&job.payload).map_err(unavailable)?;
         let pushed = Pushed { id: job.id, tries: job.tries, payload, holder: holder.cloned() };
-        let send = async |group: &[Arc<Pushed>]| self.push_all(job.priority, group).await;
-        let sent = self.pushes[job.priority.index()].send(pushed, self.command_timeout, send).await;
-        sent.unwrap_or_else(|| Err(unavailable(NoAnswer::Late(self.command_timeout))))
+        let pushed = (job.priority, Arc::new(pushed));
+        let mut taken = self.pushes.push(&self.connections, pushed.clone()).await;
+        if taken.as_ref().is_err_and(NoAnswer::is_unfounded) {
+            self.found().await.map_err(unavailable)?;
+            taken = self.pushes.push(&self.connections, pushed).await;
+        }
+        if taken.map_err(unavailable)? { Ok(()) } else { Err(Error::Full) }
     }
 
     async fn claim(&self, max: usize, wait: Duration) -> Result<Vec<Claimed>, Error> {

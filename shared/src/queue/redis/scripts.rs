@@ -11,11 +11,15 @@ macro_rules! script {
     };
 }
 
-/// All scripts; each is loaded when Redis does not know it.
+/// The script of a push.
+pub(super) fn push() -> Script {
+    script!("", "push_keys" "now" "credits" "ring" "push")
+}
+
+/// All others; each is loaded when Redis does not know it.
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) lease: Script,
-    pub(super) push: Script,
     pub(super) claim: Script,
     pub(super) done: Script,
     pub(super) extend: Script,
@@ -30,7 +34,6 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             lease: script!("", "keys" "now" "credits" "lease"),
-            push: script!("", "push_keys" "now" "credits" "ring" "push"),
             claim: script!(" flags=allow-oom", "keys" "now" "ring" "promote" "claim"),
             done: script!(" flags=allow-oom", "keys" "now" "standing" "done"),
             extend: script!(" flags=allow-oom", "keys" "now" "standing" "extend"),
