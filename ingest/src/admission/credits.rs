@@ -274,13 +274,16 @@ impl Credits {
     /// Learns the queue's pace from its depth.
     pub(crate) fn observe(&self, depth: &Depth, now: Instant) {
         let mut state = self.state();
-        let spent = state.spent.iter().sum();
-        state.pace = state.pace.next(now, depth.jobs(), spent, self.capacity / TENTH);
+        state.pace = state.pace.next(now, depth, self.tenth());
     }
 
-    /// How long the queue takes to free a tenth of its places, at its present pace.
+    /// How long the queue takes to free a tenth of its places, at its present pace; `None` while nothing drains.
     pub(crate) fn drain(&self) -> Option<Duration> {
-        self.state().pace.time_to_free(self.capacity / TENTH)
+        self.state().pace.time_to_free(self.tenth())
+    }
+
+    fn tenth(&self) -> usize {
+        self.capacity.div_ceil(TENTH)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -16,7 +16,7 @@ pub enum Refusal {
     Streams,
     /// The queue has no room.
     Queue {
-        /// How long it takes, at its present pace, until a tenth of the queue is free; unknown while nothing drains.
+        /// How long it takes, at its present pace, until a tenth of the queue is free; `None` while nothing drains.
         drain: Option<Duration>,
     },
     /// The queue does not answer.
@@ -45,7 +45,7 @@ impl Refusal {
             Self::Shut(Reason::Disk | Reason::Operator) => LONGEST_WAIT,
             Self::Shut(_) | Self::Unreachable => USUAL_WAIT,
             Self::Streams => Duration::ZERO,
-            Self::Queue { drain } => drain.unwrap_or(USUAL_WAIT).min(LONGEST_WAIT),
+            Self::Queue { drain } => drain.map_or(LONGEST_WAIT, |drain| drain.min(LONGEST_WAIT)),
         }
     }
 
@@ -82,6 +82,7 @@ mod tests {
         let slow = Refusal::Queue { drain: Some(Duration::from_secs(600)) };
         let fast = Refusal::Queue { drain: Some(Duration::from_millis(10)) };
         assert_eq!((slow.wait(), fast.wait()), (LONGEST_WAIT, Duration::from_millis(10)));
+        assert_eq!(Refusal::Queue { drain: None }.wait(), LONGEST_WAIT, "nothing drains");
         let problem = fast.to_problem(Duration::from_secs(1), 1.0).to_json("r");
         assert_eq!((problem["reason"].as_str(), problem["retry_after_s"].as_u64()), (Some("queue"), Some(2)));
         let problem = slow.to_problem(Duration::from_secs(1), 0.5).to_json("r");

@@ -164,12 +164,20 @@ pub struct Depth {
     pub credited: [usize; 3],
     /// How long the oldest job has been on the queue.
     pub oldest: Option<Duration>,
+    /// Jobs that left it done, whoever put them on it, since it began to count: what the pace of its drain is known by. It counts
+    /// from 0 again when it was lost or, in the embedded system, opened anew.
+    pub done: u64,
 }
 
 impl Depth {
     /// What the bound is about.
     pub fn total(&self) -> usize {
         self.jobs() + self.credited.iter().sum::<usize>()
+    }
+
+    /// Neither a job nor a credit is out.
+    pub fn is_empty(&self) -> bool {
+        self.total() == 0
     }
 
     /// All jobs, in whatever state.

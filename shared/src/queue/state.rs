@@ -37,6 +37,8 @@ pub(super) struct State {
     /// The last entry's number, and the last claim's: never given out twice, so that a late ticket fits nothing.
     last_entry: u64,
     last_claim: u64,
+    /// How many jobs left it done.
+    done: u64,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,7 @@ impl State {
             credits: Credits::default(),
             last_entry: 0,
             last_claim: 0,
+            done: 0,
         }
     }
 
@@ -195,6 +198,7 @@ impl State {
         self.pass(now);
         let Some(entry) = self.leave(ticket) else { return false };
         self.ids.remove(&entry.job.id);
+        self.done += 1;
         true
     }
 
@@ -229,6 +233,7 @@ impl State {
             delayed: self.delayed.count,
             credited: self.credits.count(),
             oldest: self.entries.first_key_value().map(|(_, oldest)| now.duration_since(oldest.since)),
+            done: self.done,
         }
     }
 

@@ -3,7 +3,7 @@ use headworks_shared::{
     queue::{Settings, conformance::job, memory::MemoryQueue},
 };
 
-use super::*;
+use super::{pace::tests::of, *};
 use crate::testing::House;
 
 fn state(held: usize, promised: usize) -> State {
@@ -85,8 +85,9 @@ async fn what_was_asked_for_in_the_place_of_the_refused_goes_back_soon_and_all_a
 async fn a_full_queue_is_asked_as_fast_as_it_drains_and_one_that_says_nothing_is_not() {
     let credits = credits().await;
     let start = Instant::now();
-    let full =
-        |spent| Pace::default().next(start, 1000, 0, 1).next(start + Duration::from_secs(1), 1000, spent, 1);
+    let full = |done| {
+        Pace::default().next(start, &of(1000, 0), 1).next(start + Duration::from_secs(1), &of(1000, done), 1)
+    };
     credits.state().pace = full(0);
     assert_eq!([Need::Pressing, Need::Unheard].map(|need| credits.rest(need)), [ASK_AGAIN; 2]);
     credits.state().pace = full(5000);

@@ -67,10 +67,11 @@ pub(super) async fn done_jobs_leave_the_queue(queue: &Queue) {
     let tickets: Vec<_> = claimed.iter().map(|one| one.ticket).collect();
     queue.0.done(&tickets[..2]).await.expect("done");
     let depth = queue.depth().await;
-    assert_eq!((depth.jobs(), depth.in_flight), (1, [0, 1, 0]));
+    assert_eq!((depth.jobs(), depth.in_flight, depth.done), (1, [0, 1, 0], 2));
     // A second answer is as good as none.
     queue.0.done(&tickets).await.expect("done");
-    assert_eq!(queue.depth().await.jobs(), 0);
+    let depth = queue.depth().await;
+    assert_eq!((depth.jobs(), depth.done), (0, 3));
 }
 
 pub(super) async fn a_job_put_back_waits_for_its_delay(queue: &Queue) {
@@ -106,7 +107,7 @@ pub(super) async fn a_job_given_back_unstarted_has_no_more_tries(queue: &Queue) 
 }
 
 pub(super) async fn depth_tells_every_state_and_the_oldest(queue: &Queue) {
-    assert_eq!(queue.depth().await, super::Depth::default());
+    assert!(queue.depth().await.is_empty());
     let begun = Instant::now();
     queue.fill(0..4, Priority::High).await;
     sleep(SHORT).await;

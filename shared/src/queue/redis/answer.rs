@@ -95,6 +95,7 @@ pub(super) fn depth(counts: &Counts) -> Depth {
         delayed: three(6),
         credited: three(9),
         oldest: counts.get(12).and_then(|age| u64::try_from(*age).ok()).map(Duration::from_micros),
+        done: counts.get(13).and_then(|done| u64::try_from(*done).ok()).unwrap_or(0),
     }
 }
 

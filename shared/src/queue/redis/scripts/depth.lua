@@ -1,5 +1,6 @@
 -- How full the queue is, at one moment; writes nothing. What lapsed or is due counts as in line, what lapsed of credits not at all.
--- Answers ready, in flight, delayed and credited, of each priority, and the age of the oldest job in µs (-1: there is none).
+-- Answers ready, in flight, delayed and credited, of each priority, the age of the oldest job in µs (-1: there is none), and how many
+-- jobs left it done so far.
 local depth = {}
 for p = 1, 3 do
   local pending = redis.call('XPENDING', LINES[p], GROUP)[1]
@@ -17,4 +18,5 @@ for _, holder in ipairs(redis.call('ZRANGEBYSCORE', HOLDERS, '-inf', stamp)) do
 end
 local since = redis.call('ZRANGE', JOBS, 0, 0, 'WITHSCORES')[2]
 depth[13] = since and math.max(now - since, 0) or -1
+depth[14] = tonumber(redis.call('HGET', QUEUE, 'done') or 0)
 return depth

@@ -120,7 +120,7 @@ async fn the_bound_is_never_passed_by_one() -> Result<()> {
         timeout(4 * DEADLINE, pushers.join_all()).await?.into_iter().sum::<Result<usize>>()?;
     ensure!(refused > 0, "the queue was never full");
     let look = async || Ok(queue.depth().await?);
-    until("everything to be done", DEADLINE, look, |depth| *depth == Depth::default()).await?;
+    until("everything to be done", DEADLINE, look, Depth::is_empty).await?;
     left.store(0, Ordering::Relaxed);
     let mut seen = HashSet::new();
     for worked in timeout(DEADLINE, workers.join_all()).await? {
