@@ -84,7 +84,8 @@ fn preamble(machine: &Machine, command: &str, repetitions: u16) -> String {
         - Figures are medians of {repetitions} runs, each with a fresh process and an empty folder; subjects take turns. \
         *least–most* is the throughput's range. {NOTE}\n\
         - *memory*: the data is in `/dev/shm`, and Headworks has `durability = \"none\"`. *disk*: it is on the disk of `target/`, and Headworks \
-        has `durability = \"fsync\"`. nginx never calls fsync, so on the disk it promises less than Headworks does; nor do the others, which run in memory only. {TOUCHED}\n\
+        has `durability = \"fsync\"`, or for comparison `none`. nginx never calls fsync, so on the disk it promises less than Headworks does; nor do the others, \
+        which run in memory only. {TOUCHED}\n\
         - nginx and dufs write a file, and no more; the tus servers (rustus, @tus/server) also a file with what is known of it; s3s-fs also an MD5. \
         Headworks also computes a checksum, queues a job, and writes metadata. The pipelines in Node (fastify, BullMQ, pg) and Python (uvicorn, Starlette, arq, \
         asyncpg) write a file, queue a job, and write the same metadata to PostgreSQL, but make no checksum; their Redis and PostgreSQL are not \
@@ -113,7 +114,9 @@ fn table(unit: Unit, all: &[Series]) -> String {
 /// nginx in the same place, in the same run.
 fn nginx_beside<'a>(series: &Series, all: &'a [Series]) -> Option<&'a Series> {
     let place = series.contender.place;
-    all.iter().find(|other| other.contender.subject == Subject::Nginx && other.contender.place == place)
+    let is_beside =
+        |other: &&Series| other.contender.subject == Subject::Nginx && other.contender.place.is_beside(place);
+    all.iter().find(is_beside)
 }
 
 fn row(unit: Unit, series: &Series, nginx: Option<&Series>) -> [String; 12] {

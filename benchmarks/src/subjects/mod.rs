@@ -106,7 +106,11 @@ impl Paths {
 impl Contender {
     /// Whether it is worth a run: on the disk only Headworks syncs, so one that does not is enough to see what the disk does.
     pub(crate) fn is_told_apart(self) -> bool {
-        self.place == Place::Memory || matches!(self.subject, Subject::Headworks | Subject::Nginx)
+        match self.place {
+            Place::Memory => true,
+            Place::Disk => matches!(self.subject, Subject::Headworks | Subject::Nginx),
+            Place::Unsynced => self.subject == Subject::Headworks,
+        }
     }
 
     /// Why it cannot run here, if it cannot.

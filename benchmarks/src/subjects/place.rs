@@ -21,6 +21,8 @@ pub(crate) enum Place {
     Memory,
     /// On the disk of `target/`, and Headworks answers when the bytes are safe.
     Disk,
+    /// On the same disk, and Headworks does not wait for it: what its waiting costs is between the two.
+    Unsynced,
 }
 
 /// What a page says of [`Place::touch`].
@@ -44,9 +46,14 @@ impl Place {
     /// Headworks' `storage.durability` there.
     pub(crate) fn durability(self) -> &'static str {
         match self {
-            Self::Memory => "none",
+            Self::Memory | Self::Unsynced => "none",
             Self::Disk => "fsync",
         }
+    }
+
+    /// Whether what is kept there stands and falls with the same device.
+    pub(crate) fn is_beside(self, other: Self) -> bool {
+        (self == Self::Memory) == (other == Self::Memory)
     }
 
     /// A fresh folder, removed when it is dropped.
@@ -56,7 +63,7 @@ impl Place {
     pub(crate) fn folder(self, target: &Path) -> anyhow::Result<TempDir> {
         let parent = match self {
             Self::Memory => Path::new("/dev/shm"),
-            Self::Disk => target,
+            Self::Disk | Self::Unsynced => target,
         };
         tempfile::Builder::new()
             .prefix("headworks-bench-")
@@ -69,7 +76,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Memory => "memory",
-            Self::Disk => "disk",
+            Self::Disk | Self::Unsynced => "disk",
         })
     }
 }
