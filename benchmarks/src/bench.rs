@@ -9,8 +9,9 @@ use crate::{
     fleet::{Programs, drain, journey, scale},
     memory::{self, Way, stall},
     page::Page,
-    subjects::{Paths, TOUCHED},
+    subjects::Paths,
     turns,
+    warm::WARMED,
 };
 
 /// What all of them are told.
@@ -123,7 +124,7 @@ impl Journey {
              queue: what they take in faster than they work it off waits there, which is their lag.",
             "*201 to row* is from the moment the client has its answer to the row's commit, as PostgreSQL notes it. CPU: *own* is of the processes that take \
              uploads and of the worker, *servers* are Redis, PostgreSQL and S3.",
-            TOUCHED,
+            WARMED,
         ],
     };
 
@@ -162,7 +163,7 @@ impl Burst {
         notes: &[
             "`headworks serve`, files in memory, `durability = \"none\"`, `streams = 500`, `queue.capacity = 1250` (about as \
              many for each stream as by default), `hold = \"0s\"`: who is one too many is refused at once. Bodies have 64 KiB.",
-            "*Unburdened*: 500 clients for 10 s, each with one upload after the other, beside 100 small uploads a second. *Burst*: 5,000 clients, \
+            "Each of the two loads has a fresh Headworks. *Unburdened*: 500 clients for 10 s, each with one upload after the other, beside 100 small uploads a second. *Burst*: 5,000 clients, \
              whose connections are open beforehand and who come within half a second; then each has one upload after the other for 10 s, beside the same \
              small uploads. Who is refused comes back when the answer says, over a new connection. Rates count acknowledged uploads until the last answer.",
             "A refusal's latency is from the moment that the generator gives a request to its connection to the moment that it has read the answer; \
@@ -171,7 +172,7 @@ impl Burst {
              *Neither* is all that is not a 2xx nor a 503 with `Retry-After`, of both, in all loads of all runs.",
             "*Normal again* is from the moment that no client begins anything more until these small uploads are all taken within 20 ms (or twice their p99 \
              before the burst); the longest of all runs. RSS is looked at every 50 ms.",
-            TOUCHED,
+            WARMED,
         ],
     };
 

@@ -12,7 +12,8 @@ pub(crate) use self::table::{plot, table};
 use crate::{
     load::{self, Loaded, Pace, Plan, Remembered},
     measure::{Peak, peak_during},
-    subjects::{Contender, Intake, Paths, Place, Size, Subject},
+    subjects::{Contender, Intake, Paths, Place, Running, Size, Started, Subject},
+    warm::warm,
 };
 
 /// How many uploads at once, and jobs, Headworks is made for.
@@ -89,35 +90,49 @@ pub(crate) struct Sample {
     normal_again: Option<Duration>,
 }
 
-/// Runs it once.
+/// Runs it once, each load with a fresh Headworks.
 ///
 /// # Errors
 /// When Headworks does not start, or does not work off its queue.
 pub(crate) async fn once(manners: Manners, paths: &Paths) -> anyhow::Result<Sample> {
-    let contender = Contender { subject: Subject::Headworks, place: Place::Memory };
-    contender.place.touch(STORED)?;
-    let started = contender.start_with(paths, Size::Only(SIZE)).await?;
+    warm(STORED)?;
+    let (unburdened, before) = unburdened(manners, paths).await?;
+    let started = start(paths).await?;
     let subject = &started.running;
     let alone = probes(subject.intake, Duration::from_secs(2)).await?;
     let normal = NORMAL.max(Duration::from_secs_f64(alone.tally.latency_ms(0.99) / 1e3) * 2);
 
-    let few = Plan { connections: usize::try_from(SIZE)?, ..plan(subject.intake, manners) };
-    let few = load::ready(few).await?;
-    // As in the burst, so that this is not what differs.
-    let beside = probes(subject.intake, LOAD);
-    let ((unburdened, peak), before) = tokio::join!(peak_during(subject.tree(), few.run()), beside);
-    let (unburdened, before) = ((unburdened?, peak), before?);
-    let stored = [&alone, &before, &unburdened.0].map(|load| load.tally.acknowledged());
-    subject.settled(stored.iter().sum(), PATIENCE).await?;
-
-    contender.place.touch(STORED)?;
     let many = load::ready(plan(subject.intake, manners)).await?;
     let beside = probes(subject.intake, LOAD + AFTER);
     let ((burst, peak), probes) = tokio::join!(peak_during(subject.tree(), many.run()), beside);
     let (burst, probes) = ((burst?, peak), probes?);
     let normal_again = normal_from(probes.tally.remembered(), LOAD + AFTER, normal);
     let normal_again = normal_again.map(|from| from.saturating_sub(LOAD));
+    settled(subject, &[&alone, &burst.0, &probes]).await?;
     Ok(Sample { unburdened, before, burst, probes, normal_again })
+}
+
+/// As many clients as it is made for, and small uploads beside them, so that these are not what differs in the burst.
+async fn unburdened(manners: Manners, paths: &Paths) -> anyhow::Result<((Loaded, Peak), Loaded)> {
+    let started = start(paths).await?;
+    let subject = &started.running;
+    let few = Plan { connections: usize::try_from(SIZE)?, ..plan(subject.intake, manners) };
+    let few = load::ready(few).await?;
+    let beside = probes(subject.intake, LOAD);
+    let ((loaded, peak), beside) = tokio::join!(peak_during(subject.tree(), few.run()), beside);
+    let (loaded, beside) = (loaded?, beside?);
+    settled(subject, &[&loaded, &beside]).await?;
+    Ok(((loaded, peak), beside))
+}
+
+async fn start(paths: &Paths) -> anyhow::Result<Started> {
+    Contender { subject: Subject::Headworks, place: Place::Memory }.start_with(paths, Size::Only(SIZE)).await
+}
+
+/// All that was acknowledged has its row.
+async fn settled(subject: &Running, loads: &[&Loaded]) -> anyhow::Result<()> {
+    let acknowledged = loads.iter().map(|load| load.tally.acknowledged()).sum();
+    subject.settled(acknowledged, PATIENCE).await.map(drop)
 }
 
 fn plan(intake: Intake, manners: Manners) -> Plan {

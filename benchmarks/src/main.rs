@@ -18,6 +18,7 @@ mod scenario;
 mod serving;
 mod subjects;
 mod turns;
+mod warm;
 
 use std::{
     fs,

@@ -9,9 +9,9 @@ use crate::{
     plot::{Panel, Plot},
     runner::{Sample, Series},
     scenario::{Scenario, Unit},
-    subjects::TOUCHED,
     subjects::{QUEUE_CAPACITY, Subject},
     turns::NOTE,
+    warm::WARMED,
 };
 
 /// What a table's columns are called, for each unit.
@@ -85,7 +85,7 @@ fn preamble(machine: &Machine, command: &str, repetitions: u16) -> String {
         *least–most* is the throughput's range. {NOTE}\n\
         - *memory*: the data is in `/dev/shm`, and Headworks has `durability = \"none\"`. *disk*: it is on the disk of `target/`, and Headworks \
         has `durability = \"fsync\"`, or for comparison `none`. nginx never calls fsync, so on the disk it promises less than Headworks does; nor do the others, \
-        which run in memory only. {TOUCHED}\n\
+        which run in memory only. {WARMED}\n\
         - nginx and dufs write a file, and no more; the tus servers (rustus, @tus/server) also a file with what is known of it; s3s-fs also an MD5. \
         Headworks also computes a checksum, queues a job, and writes metadata. The pipelines in Node (fastify, BullMQ, pg) and Python (uvicorn, Starlette, arq, \
         asyncpg) write a file, queue a job, and write the same metadata to PostgreSQL, but make no checksum; their Redis and PostgreSQL are not \

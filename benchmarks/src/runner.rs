@@ -14,6 +14,7 @@ use crate::{
     scenario::Scenario,
     subjects::{Contender, Paths, Running},
     turns,
+    warm::warm,
 };
 
 /// The longest time for a subject to work off its queue after a load.
@@ -69,7 +70,7 @@ pub(crate) async fn run(
 }
 
 async fn once(scenario: &Scenario, contender: Contender, paths: &Paths) -> anyhow::Result<Sample> {
-    contender.place.touch(scenario.bytes())?;
+    warm(scenario.bytes())?;
     let started = contender.start(paths).await?;
     let subject = &started.running;
     let before = subject.tree().cpu_seconds()?;

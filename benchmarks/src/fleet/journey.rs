@@ -15,7 +15,8 @@ use crate::{
     measure::{Tree, mib, own_cpu_seconds, peak_during},
     page::{median, spread},
     plot::{Panel, Plot},
-    subjects::{Place, process::Process},
+    subjects::process::Process,
+    warm::warm,
 };
 
 /// The size of each body, in bytes.
@@ -28,7 +29,7 @@ const CLIENTS: usize = 64;
 const LOAD: Duration = Duration::from_secs(20);
 
 /// What is stored meanwhile at most, about, in bytes.
-const STORED: u64 = 2 << 30;
+const STORED: u64 = 4 << 30;
 
 /// The longest time for the last rows after it: a queue without a bound may be a long one.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -153,7 +154,7 @@ impl Line {
 /// # Errors
 /// When something does not start, or a row is missing in the end.
 pub(crate) async fn once(way: Way, programs: &Programs) -> anyhow::Result<Sample> {
-    Place::Memory.touch(STORED)?;
+    warm(STORED)?;
     let folder = tempfile::Builder::new().prefix("headworks-bench-").tempdir_in("/dev/shm")?;
     let bucket = match way.who {
         Who::HeadworksS3 => Some(s3(programs, folder.path()).await?),

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use self::process::Process;
 pub(crate) use self::{
     headworks::{QUEUE_CAPACITY, Size},
-    place::{Place, TOUCHED},
+    place::Place,
     s3s_fs::{Helper as S3sFs, serve as s3s_fs},
 };
 use crate::{

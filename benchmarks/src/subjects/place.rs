@@ -1,17 +1,11 @@
 //! Where a subject's data is kept.
 
-use std::{
-    fmt,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{fmt, path::Path};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Deserialize;
 use tempfile::TempDir;
-
-use crate::machine::available_memory;
 
 /// Where the subject's data is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -25,24 +19,7 @@ pub(crate) enum Place {
     Unsynced,
 }
 
-/// What a page says of [`Place::touch`].
-pub(crate) const TOUCHED: &str = "Before a run in memory as much of it is written and given back as the run may fill: the host of a guest gives \
-    it memory at the first touch, which took up to four times as long as the copy itself.";
-
 impl Place {
-    /// Touches so much memory, at most half of what is available, if the data is to be kept there.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(crate) fn touch(self, bytes: u64) -> anyhow::Result<()> {
-        if self == Self::Memory {
-            let mut touched = tempfile::tempfile_in("/dev/shm").context("create a file in /dev/shm")?;
-            let bytes = bytes.min(available_memory() / 2);
-            io::copy(&mut io::repeat(1).take(bytes), &mut touched).context("write to /dev/shm")?;
-        }
-        Ok(())
-    }
-
     /// Headworks' `storage.durability` there.
     pub(crate) fn durability(self) -> &'static str {
         match self {
