@@ -20,7 +20,7 @@ use std::sync::Arc;
 use headworks_shared::{
     config::Settings,
     http::{Context, Problem, Reply, RequestBody, Routes},
-    limits::{Budget, Gate},
+    limits::{Budget, Gate, Steps},
     shutdown::Tasks,
     stack::Stack,
 };
@@ -44,6 +44,8 @@ pub(crate) struct App {
     metrics: Metrics,
     budget: Budget,
     deferred: Deferred,
+    /// Of bodies on their way into storage.
+    steps: Steps,
     /// Runs what must not be cut short when a client goes away.
     tasks: Tasks,
 }
@@ -60,6 +62,7 @@ impl Ingest {
             metrics,
             budget: budget.clone(),
             deferred: Deferred::new(tasks),
+            steps: Steps::new(),
             tasks: tasks.clone(),
         });
         app.admission.credits.keep(tasks);

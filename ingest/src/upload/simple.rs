@@ -113,7 +113,7 @@ pub(crate) async fn one<F: Frames>(
     let mut envelope = wants.envelope(path, context);
     envelope.marker = marker;
     let tail = body.tail();
-    let put = app.stack.blobs.put(&key, &envelope, &mut body);
+    let put = app.steps.walk(app.stack.blobs.put(&key, &envelope, &mut body));
     match app.admission.streams.watch(&tail, put).await {
         Ok(seal) => {
             let begun = Begun::Now { last_byte_at: tail.began() };

@@ -11,7 +11,7 @@ use tokio::task::yield_now;
 
 use super::{lanes::within, spot::Spot, stage::Staged};
 use crate::{
-    limits::Budget,
+    limits::{Budget, woken},
     storage::{BodyError, Source},
 };
 
@@ -52,12 +52,6 @@ pub(super) async fn pass(
             Ok(Turn::Over) => yield_now().await,
         }
     }
-}
-
-/// Waits until somebody wakes the task.
-async fn woken() {
-    let mut waited = false;
-    poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 fn turn(
