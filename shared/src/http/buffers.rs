@@ -30,6 +30,14 @@ const LEAST_PLENTY: usize = 16 << 10;
 /// What a read takes at least: hyper allocates no less.
 const LEAST_READ: usize = 8 << 10;
 
+/// A head is read with what comes behind it, so that a small body takes one read. That is held until the upload's turn, which in a burst is
+/// not soon; what all connections hold so should come to this, in bytes, until there are so many that each reads the least.
+const WITH_HEADS_OF_ALL: usize = 2 << 20;
+const MOST_WITH_HEAD: usize = 16 << 10;
+
+/// What most heads fit in, in bytes.
+const LEAST_WITH_HEAD: usize = 1 << 10;
+
 /// How many connections there are.
 #[derive(Clone, Debug)]
 pub(super) struct Live {
@@ -74,6 +82,11 @@ impl Place {
         self.0.0.share(OF_ALL).clamp(LEAST_BOUND, MOST)
     }
 
+    /// What a read may take now where a head is to come.
+    pub(super) fn with_head(&self) -> usize {
+        self.0.0.share(WITH_HEADS_OF_ALL).clamp(LEAST_WITH_HEAD, MOST_WITH_HEAD)
+    }
+
     /// What one read may take now, when it is scarce and when there is plenty.
     fn reads(&self) -> (usize, usize) {
         let (live, share) = (&self.0.0, self.0.0.share(OF_ALL));
@@ -93,6 +106,11 @@ pub(super) struct Appetite {
 impl Appetite {
     pub(super) fn new(place: Place) -> Self {
         Self { place, now: LEAST_READ, filled: false }
+    }
+
+    /// What a read takes where a head is to come, in bytes.
+    pub(super) fn with_head(&self) -> usize {
+        self.place.with_head()
     }
 
     /// In bytes. hyper doubles its buffer when a read filled it, so this is a little less than a power of two.
@@ -143,6 +161,17 @@ mod tests {
             all.last().map(|place| place.reads().1)
         };
         assert_eq!([1, 256, 512, 2000].map(&mut most), [MOST, PLENTY, PLENTY / 2, LEAST_PLENTY].map(Some));
+    }
+
+    #[test]
+    fn among_many_a_head_is_read_with_little_behind_it() {
+        let live = Live::new(false);
+        let mut all = Vec::new();
+        let mut with_head = |count| {
+            all.resize_with(count, || live.enter());
+            all.last().map(Place::with_head)
+        };
+        assert_eq!([1, 128, 512, 5000].map(&mut with_head), [16 << 10, 16 << 10, 4 << 10, 1 << 10].map(Some));
     }
 
     #[test]

@@ -30,9 +30,6 @@ use super::{
     screen::{Announced, Broken, Screen},
 };
 
-/// How much is read where a head is to come, in bytes: a small body comes with it.
-const WITH_HEAD: usize = 16 << 10;
-
 /// How much of a body is lent at once, in bytes: all that the kernel keeps of it. A thousand streams of 1 MiB are a quarter faster than with
 /// 64 KiB.
 const LENT: usize = 512 << 10;
@@ -227,7 +224,7 @@ impl Inner {
     /// Reads where a head is to come; what comes behind it is held.
     fn read_head(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         DESK.with_borrow_mut(|desk| {
-            let mut came = ReadBuf::new(desk.get_mut(..WITH_HEAD).unwrap_or_default());
+            let mut came = ReadBuf::new(desk.get_mut(..self.appetite.with_head()).unwrap_or_default());
             ready!(Pin::new(stream(&mut self.stream)?).poll_read(context, &mut came))?;
             let came = came.filled();
             let through = self.pass(came, buffer);

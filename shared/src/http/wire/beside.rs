@@ -10,8 +10,11 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::{DESK, Inner, LENT, WITH_HEAD, Wire, stream};
+use super::{DESK, Inner, LENT, Wire, stream};
 use crate::http::screen::Announced;
+
+/// How much that nobody wants is read at once, in bytes.
+const PASSED_OVER: usize = 16 << 10;
 
 /// A body that is read beside hyper.
 #[derive(Debug, Default)]
@@ -220,7 +223,7 @@ impl Inner {
         if self.body.left > 0
             && let Some(stream) = &self.stream
         {
-            let most = usize::try_from(self.body.left).unwrap_or(usize::MAX).min(WITH_HEAD);
+            let most = usize::try_from(self.body.left).unwrap_or(usize::MAX).min(PASSED_OVER);
             let came = DESK.with_borrow_mut(|desk| stream.try_read(desk.get_mut(..most).unwrap_or_default()));
             self.body.left -= came.unwrap_or(0) as u64;
         }
