@@ -3,7 +3,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test check fmt lint doc docs bench fleet soak plans
+.PHONY: help setup run build test check fmt lint doc docs bench fleet soak powercut plans
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ fleet: setup ## a whole fleet on this machine: two of each binary behind nginx, 
 soak: setup ## three minutes of kills and faults under load, then an audit; HEADWORKS_SEED plays one again
 	tests/install
 	$(CARGO) test --locked -p headworks-tests --test it -- --ignored --nocapture fleet::soak
+
+powercut: setup ## twenty power cuts under load, on a disk that root mounts: ext4, or HEADWORKS_FILE_SYSTEM=xfs
+	tests/install
+	$(CARGO) test --locked -p headworks-tests --test it -- --ignored --nocapture crash::
 
 plans: setup ## what PostgreSQL does for each question, with a million uploads in its tables
 	tests/install

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::time::Instant;
 
 use crate::{
@@ -200,8 +200,25 @@ impl Headworks {
     /// # Errors
     /// When the process is gone.
     pub fn terminate(&self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
-        Ok(kill_process(pid, Signal::TERM)?)
+        self.signal(Signal::TERM)
+    }
+
+    /// Sends SIGSTOP, and waits until all of its threads stand still: from then on it says and does nothing more.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        waitpid(Some(self.pid()?), WaitOptions::UNTRACED)?;
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")
     }
 
     /// Waits for its end.

@@ -1,8 +1,11 @@
-//! `kill -9` at random moments, under load: nothing that was acknowledged is lost, nothing is there twice, nothing is half there.
+//! `kill -9` and power cuts at random moments, under load: nothing that was acknowledged is lost, nothing is there twice, nothing is half
+//! there.
 
 use std::{
     collections::{HashMap, HashSet},
+    fs,
     net::SocketAddr,
+    path::Path,
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use fastrand::Rng;
 use headworks_tests::{
-    Answer, Config, Headworks, Raw, Rows, digest::content, raw::put, remains, seed::seed, until,
+    Answer, Config, Disk, Headworks, Raw, Rows, digest::content, raw::put, remains, seed::seed, until,
     webhook::Receiver,
 };
 use serde_json::Value;
@@ -147,20 +150,56 @@ async fn compare(headworks: &Headworks, seed: u64, objects: &HashMap<String, Val
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() -> Result<()> {
-    crash_and_settle("fsync").await
+    crash_and_settle(Config::new()?.text("storage.durability", "fsync"), Headworks::kill).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_either_where_jobs_are_written_behind() -> Result<()> {
-    crash_and_settle("none").await
+    crash_and_settle(Config::new()?.text("storage.durability", "none"), Headworks::kill).await
 }
 
-async fn crash_and_settle(durability: &str) -> Result<()> {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes root, who alone may mount a disk; `make powercut` runs it"]
+async fn nothing_acknowledged_is_lost_when_the_power_is_cut() -> Result<()> {
+    let config = Config::new()?;
+    let disk = Disk::new(config.home().join("disk"), config.data())?;
+    let config = config.text("storage.durability", "fsync");
+    crash_and_settle(config.clone(), |headworks| cut_power(headworks, &disk)).await
+}
+
+/// So that the test above can fail.
+#[tokio::test]
+#[ignore = "takes root, who alone may mount a disk; `make powercut` runs it"]
+async fn what_nobody_synced_is_lost_when_the_power_is_cut() -> Result<()> {
+    let config = Config::new()?.text("storage.durability", "none");
+    let disk = Disk::new(config.home().join("disk"), config.data())?;
+    let headworks = Headworks::start(&config).await?;
+    let upload = content(1, 10 << 10);
+    headworks.client().put("a", upload.clone()).send().await?.with_status(201)?;
+    let whole = || remains::objects(&config.data()).map(|all| all.iter().any(|object| is(object, &upload)));
+    ensure!(whole()?, "it is nowhere");
+    cut_power(headworks, &disk)?;
+    ensure!(!whole()?, "the power was not cut");
+    Ok(())
+}
+
+fn is(object: &Path, content: &[u8]) -> bool {
+    fs::read(object).is_ok_and(|read| read == content)
+}
+
+fn cut_power(headworks: Headworks, disk: &Disk) -> Result<()> {
+    // From here on nobody is told anything.
+    headworks.freeze()?;
+    disk.cut()?;
+    headworks.kill()?;
+    disk.again()
+}
+
+async fn crash_and_settle(config: Config, crash: impl Fn(Headworks) -> Result<()>) -> Result<()> {
     let seed = seed()?;
     let mut random = Rng::with_seed(seed);
     let receiver = Receiver::start(&[]).await?;
-    let config = Receiver::wired(receiver.address(), Config::new()?, &["object.stored"]);
-    let config = config.text("storage.durability", durability);
+    let config = Receiver::wired(receiver.address(), config, &["object.stored"]);
     let config = config.text("notify.timeout", "1s").set("notify.concurrency", 32);
     let (tell, server) = watch::channel(Server { address: None, last: false });
     let mut uploaders = JoinSet::new();
@@ -173,7 +212,7 @@ async fn crash_and_settle(durability: &str) -> Result<()> {
         // This wait is no guess: it is the crash's random moment.
         sleep(Duration::from_millis(random.u64(..LIFE_MS))).await;
         tell.send(Server { address: None, last: false })?;
-        headworks.kill()?;
+        crash(headworks)?;
     }
     Headworks::run(config, async |headworks| {
         tell.send(Server { address: Some(headworks.listen()), last: true })?;
