@@ -18,6 +18,7 @@ mod tree;
 mod walk;
 
 use std::{
+    future::ready,
     io,
     ops::Range,
     path::Path,
@@ -33,8 +34,9 @@ use bytes::Bytes;
 
 use self::{
     gather::{Batch, Patience, gather},
-    lanes::{Lanes, hop, within},
+    lanes::{Lanes, Running, hop, within},
     stage::{Stage, Staged},
+    through::Way,
     tree::{Published, Tree},
 };
 use super::{Blobs, Content, Error, Head, Health, Key, Listed, Prefix, PutError, Source};
@@ -133,39 +135,37 @@ impl DiskBlobs {
     ) -> Result<Seal, PutError> {
         let live = Live::enter(&self.streams);
         let failed = |source| put_failed(key, source);
-        let tree = Arc::clone(&self.tree);
-        let create = move || {
-            let mut staged = tree.stage.create()?;
-            staged.write(first.as_ref().map_or(&[], Batch::chunks))?;
-            Ok(staged)
-        };
-        let mut writing = if live.is_alone() { self.lanes.run(create) } else { self.lanes.run_here(create) };
-        let mut ended = false;
-        let staged = loop {
-            if ended {
-                break within(writing).await.map_err(failed)?;
-            }
+        let mut writing = first.map(|first| self.write(None, first, &live));
+        loop {
             // Alone, a stream reads on while it writes; among many, it waits first and so holds one batch instead of two, or none.
             let alone = live.is_alone();
-            let (batch, mut staged) = if alone {
-                let batch = self.gather(key, body, batch(live.count()), Patience::Ready).await?;
-                (batch, within(writing).await.map_err(failed)?)
-            } else {
-                let mut staged = within(writing).await.map_err(failed)?;
-                if let Some(spot) = self.lanes.spot()
-                    && through::pass((spot, &self.budget), body, &mut staged).await?.map_err(failed)?
-                {
-                    break staged;
+            let mut staged = if alone { None } else { written(writing.take()).await.map_err(failed)? };
+            if !alone && let Some(spot) = self.lanes.spot() {
+                let way = Way { spot, budget: &self.budget, tree: &self.tree, key, envelope };
+                if let Some(published) = way.pass(body, &mut staged).await?.map_err(failed)? {
+                    self.published(key, ready(Ok(published))).await?;
+                    return Ok(body.seal());
                 }
-                (self.gather(key, body, batch(live.count()), Patience::Ready).await?, staged)
-            };
-            ended = batch.ended;
-            let write = move || staged.write(batch.chunks()).map(|()| staged);
-            writing = if alone { self.lanes.run(write) } else { self.lanes.run_here(write) };
-        };
-        let seal = body.seal();
-        self.publish(key, attribute::encode(envelope, &seal), move |_| Ok(staged)).await?;
-        Ok(seal)
+            }
+            let batch = self.gather(key, body, batch(live.count()), Patience::Ready).await?;
+            if alone {
+                staged = written(writing.take()).await.map_err(failed)?;
+            }
+            if batch.ended {
+                let seal = body.seal();
+                let attribute = attribute::encode(envelope, &seal);
+                self.publish(key, attribute, move |stage| stage.write_behind(staged, batch.chunks())).await?;
+                return Ok(seal);
+            }
+            writing = Some(self.write(staged, batch, &live));
+        }
+    }
+
+    /// Begins to write a batch, behind those before it.
+    fn write(&self, staged: Option<Staged>, batch: Batch, live: &Live<'_>) -> Running<Staged> {
+        let tree = Arc::clone(&self.tree);
+        let write = move || tree.stage.write_behind(staged, batch.chunks());
+        if live.is_alone() { self.lanes.run(write) } else { self.lanes.run_here(write) }
     }
 
     /// The next bytes of a body. Who gets no room for them in time is told that the store is not there for it.
@@ -192,6 +192,15 @@ impl DiskBlobs {
     ) -> Result<(), PutError> {
         let (tree, target) = (Arc::clone(&self.tree), key.clone());
         let work = self.lanes.run_here(move || tree.publish(&target, &attribute, staged(&tree.stage)?));
+        self.published(key, work).await
+    }
+
+    /// Returns when what was made visible is as durable as was asked for.
+    async fn published(
+        &self,
+        key: &Key,
+        work: impl Future<Output = io::Result<Published>>,
+    ) -> Result<(), PutError> {
         let published = async {
             let Published { new, synced } = work.await?;
             synced.wait().await.map_err(io::Error::other)?;
@@ -305,6 +314,14 @@ impl Blobs for DiskBlobs {
 /// How large a batch may become among so many.
 fn batch(streams: usize) -> usize {
     (BATCHES_OF_ALL / streams.max(1)).clamp(MIN_BATCH, MAX_BATCH)
+}
+
+/// What was written so far, once it is.
+async fn written(writing: Option<Running<Staged>>) -> io::Result<Option<Staged>> {
+    match writing {
+        Some(writing) => within(writing).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Counts the streams that write in batches.

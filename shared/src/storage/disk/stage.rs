@@ -49,6 +49,13 @@ impl Stage {
         Ok(staged)
     }
 
+    /// Writes behind what was written, into a file that is made if need be.
+    pub(super) fn write_behind(&self, staged: Option<Staged>, chunks: &[Bytes]) -> io::Result<Staged> {
+        let mut staged = staged.map_or_else(|| self.create(), Ok)?;
+        staged.write(chunks)?;
+        Ok(staged)
+    }
+
     /// Makes an empty file that has no name. It costs less than to rename one, and a crash leaves nothing to sweep.
     pub(super) fn create_nameless(&self) -> io::Result<Staged> {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
