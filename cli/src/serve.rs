@@ -15,7 +15,7 @@ use headworks_shared::{
     config::Settings,
     data_dir::DataDir,
     http::{Context, Front, Problem, Reply, RequestBody, Routes},
-    process::{Process, Unusable, work},
+    process::{Process, Scheduling, Unusable, work},
     stack::{Stack, is_in_data_dir},
 };
 use hyper::Request;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     settings.ingest.admin = args.admin.unwrap_or(settings.ingest.admin);
     headworks_processor::check(&settings).map_err(Unusable::new)?;
     let data_dir = &args.place.data_dir;
-    work(&settings, async |signals| {
+    work(&settings, Scheduling::InTurn, async |signals| {
         let _locked = DataDir::lock(data_dir)?;
         let mut process = Process::new("headworks", &settings, data_dir);
         let started = start(&settings, data_dir, &mut process).await?;

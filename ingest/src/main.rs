@@ -6,7 +6,7 @@ use headworks_ingest::{Ingest, ROUTES};
 use headworks_shared::{
     config::Settings,
     http::Front,
-    process::{self, Process, Unusable},
+    process::{self, Process, Scheduling, Unusable},
     stack::{OpenError, Site, Stack},
 };
 
@@ -18,6 +18,8 @@ struct Part(Stack);
 
 impl process::Part for Part {
     const NAME: &'static str = "headworks-ingest";
+
+    const SCHEDULING: Scheduling = Scheduling::InTurn;
 
     fn check(_: &Settings) -> Result<(), Unusable> {
         Ok(())

@@ -6,6 +6,7 @@
 //! it at once, and what was acknowledged is safe all the same.
 
 mod manager;
+mod scheduling;
 
 use std::{
     net::SocketAddr,
@@ -24,9 +25,10 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use self::manager::Manager;
+pub use self::scheduling::Scheduling;
+use self::{manager::Manager, scheduling::schedule};
 use crate::{
     config::{self, Loaded, Mistakes, Settings, settings::Shutdown},
     http::{self, Bound, Handler, Rules},
@@ -50,6 +52,9 @@ const BLOCKING_THREADS: usize = 2 * SYNCING;
 pub trait Part: Sized {
     /// The binary's name.
     const NAME: &'static str;
+
+    /// How the cores are shared among its threads.
+    const SCHEDULING: Scheduling = Scheduling::Usual;
 
     /// What the settings' own rules cannot know.
     ///
@@ -133,7 +138,7 @@ fn run<P: Part>(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         println!("the settings are fine");
         return Ok(ExitCode::SUCCESS);
     }
-    work(settings, async |signals: &mut Signals| {
+    work(settings, P::SCHEDULING, async |signals: &mut Signals| {
         let mut process = Process::new(P::NAME, settings, Path::new("."));
         P::public(settings).map(|public| process.reserve(public)).transpose()?;
         process.answer_operators(P::admin(settings))?;
@@ -154,11 +159,15 @@ const SPARE_THREADS: usize = 1;
 /// Those of `work`.
 pub fn work(
     settings: &Settings,
+    scheduling: Scheduling,
     work: impl AsyncFnOnce(&mut Signals) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
     logs::start(&settings.log);
     if let Err(error) = raise_file_limit() {
         warn!(error = %Report(&error), "the limit of open files stays as it is");
+    }
+    if let Err(error) = schedule(scheduling) {
+        debug!(error = %Report(&error), "the kernel's scheduling policy stays as it is");
     }
     let cores = thread::available_parallelism().map_or(2, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -187,6 +187,24 @@ impl Headworks {
         memory(self.child.id(), figure)
     }
 
+    /// How the runtime's threads are scheduled: niceness and policy of each, as `/proc/…/stat` gives them.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn scheduling(&self) -> Result<Vec<(i32, i32)>> {
+        let mut all = Vec::new();
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // The name, in parentheses, may hold anything; behind it the third field begins.
+            let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+            let (name, fields) = stat.rsplit_once(") ").context("no name")?;
+            let field = |number: usize| fields.split(' ').nth(number - 3).context("too few fields");
+            if name.contains("tokio") {
+                all.push((field(19)?.parse()?, field(41)?.parse()?));
+            }
+        }
+        Ok(all)
+    }
+
     /// How many files and sockets it has open.
     ///
     /// # Errors

@@ -27,6 +27,23 @@ async fn starts_from_nothing_in_under_a_second() -> Result<()> {
 }
 
 #[tokio::test]
+async fn its_threads_take_turns_unless_whoever_starts_it_chose_otherwise() -> Result<()> {
+    // `SCHED_OTHER` and `SCHED_BATCH`, of linux/sched.h.
+    const OTHER: i32 = 0;
+    const BATCH: i32 = 3;
+    let expect = async |niceness, policy| {
+        let headworks = Headworks::start(&Config::new()?).await?;
+        let seen = headworks.scheduling()?;
+        ensure!(!seen.is_empty() && seen.iter().all(|one| *one == (niceness, policy)), "{seen:?}");
+        headworks.stop().await
+    };
+    expect(0, BATCH).await?;
+    // Of this test's thread, and of what it starts.
+    rustix::process::nice(1)?;
+    expect(1, OTHER).await
+}
+
+#[tokio::test]
 async fn the_curl_line_works_when_pasted() -> Result<()> {
     Headworks::run(Config::new()?, async |headworks| {
         let banner = headworks.banner();
